@@ -240,7 +240,10 @@ def install(app: FastAPI) -> None:
 
     async def broken(request: Request, error: Exception) -> Response:
         log.error("unhandled error at %s", request.url.path, exc_info=error)
-        words = Text("系统内部错误，未作任何更改，请稍后重试", "Internal error; nothing changed; try again later")
+        words = Text(
+            "系统内部错误，未作任何更改，请稍后重试",
+            "Internal error; nothing changed; try again later",
+        )
         refusal = InternalError(words)
         return render(request, refusal)
 
@@ -286,7 +289,8 @@ PROBLEM_SCHEMA: dict[str, Any] = {
 def refusals(*kinds: type[Refusal]) -> dict[int | str, dict[str, Any]]:
     """The `responses=` of a route: which refusals it may answer with, besides the common ones."""
     by_status: dict[int | str, dict[str, Any]] = {}
-    for kind in (*kinds, Unauthenticated, Forbidden, InvalidInput):
+    every: tuple[type[Refusal], ...] = (*kinds, Unauthenticated, Forbidden, InvalidInput)
+    for kind in every:
         entry = by_status.setdefault(
             kind.status,
             {

@@ -1,0 +1,98 @@
+"""One database per service; one request, one transaction; only this package commits.
+
+`Database.transaction()` is the one place where work becomes true: on the way out it writes what was
+announced and audited (one round trip), commits, and wakes the relay and the sealer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Engine, event, func, literal, select
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.types import Text as SqlText
+from uuid_utils.compat import uuid7
+
+from shared import audit, outbox
+
+__all__ = ["AsyncSession", "Database", "new_id", "numbered", "plain_url", "yuan"]
+
+
+def new_id() -> UUID:
+    """A UUIDv7 (RFC 9562): ordered by time, so that indexes grow at one end."""
+    return uuid7()
+
+
+def plain_url(url: str) -> str:
+    """The same database for asyncpg itself, without SQLAlchemy's driver name."""
+    return url.replace("postgresql+asyncpg://", "postgresql://", 1)
+
+
+def numbered(kind: str, sequence: str, day: date) -> ColumnElement[str]:
+    """A readable number such as `L-2026-000123` from a sequence; it may have gaps."""
+    digits = func.lpad(func.nextval(sequence).cast(SqlText), 6, "0")
+    return literal(f"{kind}-{day.year}-") + digits
+
+
+def yuan(fen: Any) -> ColumnElement[str]:
+    """SQL: an integer fen column as the decimal string of the API, for JSON built in the database."""
+    return func.yuan(fen, type_=SqlText)
+
+
+class Database:
+    """The engine of one service's database and its two ways in: `transaction` and `reading`."""
+
+    def __init__(self, url: str, *, pool: int = 12) -> None:
+        self.url = url
+        self.engine: AsyncEngine = create_async_engine(
+            url,
+            pool_size=pool,
+            max_overflow=0,
+            pool_timeout=30,
+            json_serializer=lambda value: json.dumps(value, ensure_ascii=False, default=str),
+            connect_args={"server_settings": {"lock_timeout": "20s", "jit": "off"}},
+        )
+        self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self.on_commit: list[Callable[[], None]] = []
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """One transaction: committed when the block ends, rolled back when it raises."""
+        async with AsyncSession(
+            self.engine, sync_session_class=audit.WatchedSession, expire_on_commit=False
+        ) as session:
+            yield session
+            await session.flush()
+            announced = await outbox.write(session)
+            audited = await audit.write(session)
+            await session.commit()
+        if announced or audited:
+            for wake in self.on_commit:
+                wake()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """Questions only: no transaction is opened, each statement sees what is committed."""
+        async with AsyncSession(self._reader, expire_on_commit=False, autoflush=False) as session:
+            yield session
+
+    async def ping(self) -> None:
+        async with self.reading() as session:
+            await session.execute(select(1))
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+def instrument(engine: Engine, seen: Callable[[str], None]) -> None:
+    """Call `seen` with every statement sent: for the guards that count round trips."""
+
+    def before(_conn: Any, _cursor: Any, statement: str, _params: Any, _context: Any, _many: bool) -> None:
+        seen(statement)
+
+    event.listen(engine, "before_cursor_execute", before)

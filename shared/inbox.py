@@ -1,0 +1,180 @@
+"""Facts of others come in: at least once from the bus, once in effect.
+
+The inbox row `(consumer, event id)` is inserted first, in the same transaction as the effects. A batch
+is taken in one transaction and each run of one event type goes to its reactions as a list, so that
+they may work in sets. A batch that fails is taken again record by record; a record that still fails
+is tried a bounded number of times and then buried in the dead letters with its error. The place in
+the log is committed after the effects, and exactly up to the records dealt with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any, TypeVar
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared import crashpoints
+from shared.bus import Bus, DeadLetter, Received, Subscription
+from shared.database import Database
+from shared.events import EVENTS, Event
+
+log = logging.getLogger("kechuang.inbox")
+
+Reaction = Callable[[AsyncSession, Sequence[Any]], Awaitable[None]]
+Reactions = Mapping[type[Event], Sequence[Reaction]]
+Found = TypeVar("Found")
+
+BATCH = 500
+ATTEMPTS = 5
+FIRST = text(
+    "INSERT INTO inbox (consumer, event_id) SELECT :consumer, unnest(CAST(:ids AS uuid[])) "
+    "ON CONFLICT DO NOTHING RETURNING event_id"
+)
+
+
+class Heard:
+    """Lets a command wait for a fact that is still on its way (see `wait_for`)."""
+
+    def __init__(self) -> None:
+        self._news = asyncio.Condition()
+
+    async def tell(self) -> None:
+        async with self._news:
+            self._news.notify_all()
+
+    async def wait_for(self, fetch: Callable[[], Awaitable[Found | None]]) -> Found | None:
+        """What `fetch` finds, tried anew at every batch taken in, for at most 2 s; else None."""
+        found = await fetch()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + 2.0
+        while found is None and (left := deadline - loop.time()) > 0:
+            async with self._news:
+                # The short limit also finds what a sibling process took in.
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._news.wait(), min(left, 0.2))
+            found = await fetch()
+        return found
+
+
+def runs(records: Sequence[Received]) -> Iterator[tuple[type[Event], list[Event]]]:
+    """Consecutive records of one known type, as events; unknown types are passed over."""
+    for type_name, group in groupby(records, key=lambda record: record.type):
+        kind = EVENTS.get(type_name)
+        if kind is not None:
+            yield kind, [kind.read(record.event_id, record.time, record.data) for record in group]
+
+
+class Consumer:
+    """One service drinking from the bus."""
+
+    def __init__(
+        self,
+        name: str,
+        database: Database,
+        bus: Bus,
+        topics: Sequence[str],
+        reactions: Reactions,
+        *,
+        back_off_seconds: float = 0.2,
+    ) -> None:
+        self.name = name
+        self.database = database
+        self.bus = bus
+        self.topics = tuple(topics)
+        self.reactions = reactions
+        self.back_off_seconds = back_off_seconds
+        self.heard = Heard()
+        self.progress = datetime.now(UTC)
+        self.subscription: Subscription | None = None
+
+    async def run(self) -> None:
+        """For ever: poll, take in, commit the place. A lost bus or database: begin anew."""
+        pause = 0.1
+        while True:
+            try:
+                self.subscription = await self.bus.subscribe(self.name, self.topics)
+                try:
+                    while True:
+                        await self._once(self.subscription)
+                        pause = 0.1
+                finally:
+                    await asyncio.shield(self.subscription.close())
+            except Exception as error:  # noqa: BLE001  (any failure: begin anew)
+                log.warning("consumer %s begins anew in %.1f s: %r", self.name, pause, error)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
+
+    async def _once(self, subscription: Subscription) -> None:
+        records = await subscription.poll(BATCH, 1.0)
+        if records:
+            await self.take(records)
+            crashpoints.reach("before_offset")
+            await subscription.commit(records)
+        self.progress = datetime.now(UTC)
+
+    async def take(self, records: Sequence[Received]) -> None:
+        """Take in a batch whole; if that fails, one record after the other; poison is buried."""
+        try:
+            await self._effect(records)
+        except Exception as error:  # noqa: BLE001  (the single records tell)
+            log.info("batch of %d goes one by one: %r", len(records), error)
+            for record in records:
+                await self._insist(record)
+        await self.heard.tell()
+
+    async def _insist(self, record: Received) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                await self._effect([record])
+            except Exception as error:
+                if _transient(error):
+                    raise
+                if attempt == ATTEMPTS:
+                    log.exception("event %s %s is buried", record.type, record.event_id)
+                    await self.bus.bury(DeadLetter(record, self.name, repr(error), attempt))
+                    return
+                await asyncio.sleep(self.back_off_seconds * 2 ** (attempt - 1))
+            else:
+                return
+
+    async def _effect(self, records: Sequence[Received]) -> None:
+        crashpoints.reach("before_inbox")
+        async with self.database.transaction() as session:
+            ids = [record.event_id for record in records]
+            fresh = await session.execute(FIRST, {"consumer": self.name, "ids": ids})
+            new = set(fresh.scalars())
+            for kind, events in runs(_once_each(records, new)):
+                for reaction in self.reactions.get(kind, ()):
+                    await reaction(session, events)
+        crashpoints.reach("after_effect")
+
+
+def _once_each(records: Sequence[Received], new: set[Any]) -> list[Received]:
+    """The records not seen before, each once even if the batch holds it twice."""
+    left = set(new)
+    once: list[Received] = []
+    for record in records:
+        if record.event_id in left:
+            left.discard(record.event_id)
+            once.append(record)
+    return once
+
+
+def _transient(error: Exception) -> bool:
+    """The database is away or was busy: no fault of the record, so it is never buried for it."""
+    if isinstance(error, OSError | TimeoutError):
+        return True
+    code = str(getattr(getattr(error, "orig", None), "sqlstate", "") or "")
+    return bool(getattr(error, "connection_invalidated", False)) or code[:2] in (
+        "08",
+        "40",
+        "53",
+        "57",
+    )

@@ -1,0 +1,374 @@
+"""The skeleton of a service, written once: routes, one transaction per command, background work.
+
+A service is its steps (routers in the order of the journey), its reactions, and what a new business day
+brings. `Route` is how every command runs: authenticate, permit, open the transaction, recognise a
+repeated request, run the step, keep the answer, audit, commit, and only then reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import APIRoute
+from sqlalchemy import MetaData
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from uuid_utils.compat import uuid7
+
+from shared import audit, crashpoints, idempotency, problems
+from shared.bus import Bus
+from shared.clock import Clock, SandboxClock
+from shared.database import Database
+from shared.days import Daily, Days
+from shared.events import Event, SandboxClockMoved
+from shared.identity import Principal, Verifier, permissions, permit
+from shared.inbox import Consumer, Heard, Reaction, Reactions
+from shared.outbox import Relay
+from shared.problems import PROBLEM_SCHEMA, Conflict, refusals
+from shared.rules import Text
+from shared.settings import Settings
+
+log = logging.getLogger("kechuang.service")
+TRIES = 4
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service as data."""
+
+    name: str
+    title: str
+    steps: Sequence[APIRouter]
+    metadata: MetaData
+    migrations: Path
+    hears: Sequence[str] = ()
+    reactions: Reactions = field(default_factory=dict)
+    remembers: Reactions = field(default_factory=dict)
+    """The reactions that only keep what others said, in the `memory` tables: replayable."""
+    memory: Sequence[str] = ()
+    daily: Daily | None = None
+    background: Sequence[Callable[[Running], Awaitable[None]]] = ()
+    """Further work of its own, each a coroutine that runs for ever."""
+
+
+@dataclass
+class Running:
+    """A service at work: what its routes and background tasks share."""
+
+    service: Service
+    settings: Settings
+    database: Database
+    bus: Bus
+    clock: Clock
+    verifier: Verifier
+    relay: Relay
+    sealer: audit.Sealer
+    consumer: Consumer
+    days: Days
+
+    @property
+    def heard(self) -> Heard:
+        return self.consumer.heard
+
+
+@dataclass(frozen=True)
+class World:
+    """What the outside gives a service: settings, clock, bus, and the issuer's keys."""
+
+    settings: Settings
+    clock: Clock
+    bus: Bus
+    fetch_keys: Callable[[], Awaitable[dict[str, Any]]]
+
+    def database_url(self, service: str) -> str:
+        return self.settings.database_url(service)
+
+
+# ── what a step may ask for ──────────────────────────────────────────────────────────────────────
+
+
+async def _session(request: Request) -> AsyncSession:
+    return cast(AsyncSession, request.state.session)
+
+
+async def _caller(request: Request) -> Principal:
+    return cast(Principal, request.state.principal)
+
+
+async def _running(request: Request) -> Running:
+    return cast(Running, request.app.state.running)
+
+
+async def _today(request: Request) -> date:
+    return cast(Running, request.app.state.running).clock.today()
+
+
+async def _heard(request: Request) -> Heard:
+    return cast(Running, request.app.state.running).heard
+
+
+Session = Annotated[AsyncSession, Depends(_session)]
+Caller = Annotated[Principal, Depends(_caller)]
+Here = Annotated[Running, Depends(_running)]
+Today = Annotated[date, Depends(_today)]
+News = Annotated[Heard, Depends(_heard)]
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class Route(APIRoute):
+    """A command (any method but GET) runs in one transaction; a question reads without one."""
+
+    def get_route_handler(self) -> Handler:
+        handler = super().get_route_handler()
+        operation = self.operation_id
+        if operation is None:
+            raise TypeError(f"{self.path} has no operation_id")
+
+        async def answer(request: Request) -> Response:
+            running = cast(Running, request.app.state.running)
+            principal = await running.verifier.principal(request.headers.get("authorization"))
+            request.state.principal = permit(principal, operation)
+            if "GET" in (self.methods or ()):
+                async with running.database.reading() as session:
+                    request.state.session = session
+                    return await handler(request)
+            return await _command(running, request, handler, operation)
+
+        return answer
+
+
+def router(tag: str) -> APIRouter:
+    """A step's router: every route of it is a `Route`."""
+    return APIRouter(tags=[tag], route_class=Route, responses=refusals())
+
+
+async def _command(running: Running, request: Request, handler: Handler, operation: str) -> Response:
+    """Run a command; when another commits first (unique key, deadlock), run it anew: the second run
+    sees what the other did and answers by the rules."""
+    principal: Principal = request.state.principal
+    key = idempotency.key_of(request, principal)
+    mark = await idempotency.fingerprint(request) if key else b""
+    for attempt in range(1, TRIES + 1):
+        try:
+            return await _once(running, request, handler, operation, key, mark)
+        except DBAPIError as error:
+            if not _lost_a_race(error) or attempt == TRIES:
+                raise _given_up(error) from error
+            await asyncio.sleep(0.005 * attempt)
+    raise AssertionError("unreachable")
+
+
+async def _once(
+    running: Running,
+    request: Request,
+    handler: Handler,
+    operation: str,
+    key: str | None,
+    mark: bytes,
+) -> Response:
+    principal: Principal = request.state.principal
+    async with running.database.transaction() as session:
+        if key:
+            stored = await idempotency.replay(session, principal.subject, key, operation, mark)
+            if stored is not None:
+                return stored
+        request.state.session = session
+        session.info["trace"] = request.headers.get("traceparent")
+        audit.begin(
+            session,
+            audit.Deed(
+                operation=operation,
+                at=running.clock.now(),
+                subject=principal.subject,
+                name=principal.name,
+                roles=tuple(sorted(principal.roles)),
+                party=principal.party,
+                request_id=request.headers.get("x-request-id") or str(uuid7()),
+            ),
+        )
+        response = await handler(request)
+        if key and response.status_code < 300:
+            await session.flush()
+            await idempotency.keep(session, principal.subject, key, operation, mark, response)
+    crashpoints.reach("after_commit")
+    return response
+
+
+def _sqlstate(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", "") or "")
+
+
+def _lost_a_race(error: DBAPIError) -> bool:
+    """Unique or exclusion violation, serialization failure, deadlock."""
+    return _sqlstate(error) in ("23505", "23P01", "40001", "40P01")
+
+
+def _given_up(error: DBAPIError) -> Exception:
+    if _lost_a_race(error) or _sqlstate(error) == "55P03":
+        words = Text("他人正在办理同一事项，请重发", "Others are changing the same thing; send again")
+        return Conflict(words, headers={"Retry-After": "1"})
+    if error.connection_invalidated or _sqlstate(error)[:2] in ("08", "57"):
+        words = Text("数据库暂不可用，未作任何更改", "The database is away; nothing changed")
+        return problems.Unavailable(words, headers={"Retry-After": "2"})
+    return error
+
+
+# ── the app ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def create_app(service: Service, world: World) -> FastAPI:
+    """The service as an ASGI app; its lifespan starts and ends the background work."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with run(service, world) as running:
+            app.state.running = running
+            yield
+
+    app = FastAPI(title=service.title, version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    problems.install(app)
+    app.add_api_route("/healthz", healthz, include_in_schema=False)
+    app.add_api_route("/readyz", readyz, include_in_schema=False)
+    for step in service.steps:
+        app.include_router(step)
+    _complete_openapi(app)
+    return app
+
+
+@asynccontextmanager
+async def run(service: Service, world: World) -> AsyncIterator[Running]:
+    """The service at work, with its relay, sealer, consumer and daily work, until the block ends."""
+    database = Database(world.database_url(service.name), pool=world.settings.database_pool)
+    days = Days(database, world.clock, service.daily)
+    reactions = _with_clock(_merged(service.remembers, service.reactions), days)
+    consumer = Consumer(service.name, database, world.bus, service.hears, reactions)
+    running = Running(
+        service=service,
+        settings=world.settings,
+        database=database,
+        bus=world.bus,
+        clock=world.clock,
+        verifier=Verifier(world.fetch_keys),
+        relay=Relay(database, world.bus),
+        sealer=audit.Sealer(database),
+        consumer=consumer,
+        days=days,
+    )
+    await days.restore()
+    loops = [running.relay.run(), running.sealer.run(), days.run()]
+    if service.hears:
+        loops.append(consumer.run())
+    loops += [cast(Coroutine[Any, Any, None], work(running)) for work in service.background]
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(database.close)
+        tasks = [asyncio.create_task(_keep_running(loop, service.name)) for loop in loops]
+        stack.push_async_callback(_end, tasks)
+        yield running
+
+
+async def _keep_running(loop: Coroutine[Any, Any, None], name: str) -> None:
+    try:
+        await loop
+    except asyncio.CancelledError:
+        raise
+    except Exception:
+        log.exception("a background task of %s ended", name)
+        raise
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with suppress(asyncio.CancelledError, Exception):
+            await asyncio.wait_for(task, 5)
+
+
+def _merged(first: Reactions, then: Reactions) -> dict[type[Event], tuple[Reaction, ...]]:
+    return {kind: (*first.get(kind, ()), *then.get(kind, ())) for kind in {**first, **then}}
+
+
+def _with_clock(
+    reactions: dict[type[Event], tuple[Reaction, ...]], days: Days
+) -> dict[type[Event], tuple[Reaction, ...]]:
+    if isinstance(days.clock, SandboxClock):
+        reactions[SandboxClockMoved] = (days.clock_moved, *reactions.get(SandboxClockMoved, ()))
+    return reactions
+
+
+async def healthz() -> JSONResponse:
+    """The process is alive."""
+    return JSONResponse({"status": "alive"})
+
+
+async def readyz(request: Request) -> JSONResponse:
+    """Able to work: database and bus answer, relay and consumer move; with the business day done."""
+    running = cast(Running, request.app.state.running)
+    faults: list[str] = []
+    for name, ping in (("database", running.database.ping), ("bus", running.bus.ping)):
+        try:
+            await asyncio.wait_for(ping(), 3)
+        except Exception as error:  # noqa: BLE001  (whatever is wrong is told)
+            faults.append(f"{name}: {type(error).__name__}")
+    for part in (running.relay, running.consumer) if running.service.hears else (running.relay,):
+        age = (datetime.now(UTC) - part.progress).total_seconds()
+        if age > 30:
+            faults.append(f"{type(part).__name__.lower()}: no progress for {age:.0f} s")
+    body = {
+        "service": running.service.name,
+        "status": "unready" if faults else "ready",
+        "day": running.days.done.isoformat() if running.days.done else None,
+        "faults": faults,
+    }
+    return JSONResponse(body, 503 if faults else 200)
+
+
+def _complete_openapi(app: FastAPI) -> None:
+    """Problems instead of FastAPI's 422, the token scheme, and who may do what, on every operation."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema:
+            return app.openapi_schema
+        document = generate()
+        components = document.setdefault("components", {})
+        schemas = components.setdefault("schemas", {})
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        schemas["Problem"] = PROBLEM_SCHEMA
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+        table = permissions()
+        for operations in document["paths"].values():
+            for method, operation in operations.items():
+                row = table.get(operation["operationId"], {})
+                operation["security"] = [] if "anyone" in row else [{"token": []}]
+                operation["x-permissions"] = dict(row)
+                if method != "get" and not any(
+                    p.get("name") == "Idempotency-Key" for p in operation.get("parameters", [])
+                ):
+                    operation.setdefault("parameters", []).append(IDEMPOTENCY_PARAMETER)
+        app.openapi_schema = document
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+IDEMPOTENCY_PARAMETER: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "One per piece of business, the same on retries; required from machine clients.",
+    "schema": {"type": "string", "maxLength": 255},
+    "example": '"8e03978e-40d5-43e8-bc93-6894a57f9324"',
+}
