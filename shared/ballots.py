@@ -111,7 +111,7 @@ def shown(rows: Sequence[BallotRow], measures: Measures) -> list[BallotShown]:
         BallotShown(
             unit=unit.code,
             unit_name=unit.zh,
-            choice=row.choice if (row := cast.get(unit.code)) else None,  # type: ignore[arg-type]
+            choice=row.choice if (row := cast.get(unit.code)) else None,
             comment=row.comment if row else "",
             cast_at=row.cast_at if row else None,
         )

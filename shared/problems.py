@@ -201,6 +201,8 @@ def explain(errors: Sequence[Any], language: Language) -> list[FieldError]:
     for error in errors:
         words = WORDS.get(error["type"])
         detail = words.say(language) if words else str(error["msg"])
+        if error["type"].startswith(("money_", "rate_")):  # said in both languages, see money.py
+            detail = detail.split("; ")[0 if language == "zh" else -1]
         expected = (error.get("ctx") or {}).get("expected")
         if expected and words:
             detail += f"：{expected}" if language == "zh" else f": {expected}"
