@@ -1,8 +1,9 @@
-"""Working days in China (R-33): statutory holidays and make-up working days.
+"""Working days in China (R-33): statutory holidays and make-up working days. Pure.
 
-A year's days come from the office's own upload when there is one (the State Council may amend a year
-after the library was made), else from the maintained holiday library, else from plain Monday to Friday
-with a warning: every answer that used the fallback says so.
+A year's days come from the office's own upload when there is one, even for a year the library knows
+(the State Council may amend a year after the library was made, as it did for Spring Festival 2020; the
+upload is the whole year's plan, not an addition to the library's), else from the maintained holiday
+library, else from plain Monday to Friday with a warning: every answer that used the fallback says so.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cache
 
 import chinese_calendar
 
@@ -38,6 +40,9 @@ class WorkingDays:
     """`uploaded` maps a year to its exceptions: weekdays off (False), weekend days worked (True)."""
 
     def __init__(self, uploaded: Mapping[int, Mapping[date, bool]] | None = None) -> None:
+        for year, exceptions in (uploaded or {}).items():
+            if any(day.year != year for day in exceptions):
+                raise ValueError(f"the calendar of {year} names a day of another year")
         self.uploaded = uploaded or {}
 
     def knows(self, year: int) -> bool:
@@ -54,6 +59,8 @@ class WorkingDays:
 
     def nth_after(self, day: date, n: int) -> Deadline:
         """The n-th working day after `day`, itself not counted (R-31)."""
+        if n < 0:
+            raise ValueError("a deadline lies ahead: n must be zero or more")
         start = day
         while n > 0:
             day += ONE_DAY
@@ -76,6 +83,7 @@ class WorkingDays:
         return tuple(year for year in range(first.year, last.year + 1) if not self.knows(year))
 
 
+@cache
 def _library_knows(year: int) -> bool:
     try:
         chinese_calendar.is_workday(date(year, 7, 1))
