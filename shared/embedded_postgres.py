@@ -14,7 +14,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -148,6 +147,10 @@ class EmbeddedPostgres:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def attach(self) -> None:
+        """Use the server that another process of ours runs on this folder (see `FolderInUse`)."""
+        self._sockets = self._socket_folder()
 
     def kill(self) -> None:
         """End the server as a power cut would: for the tests of faults."""
@@ -403,14 +406,3 @@ def _is_postgres(pid: int) -> bool:
         return b"postgres" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
-
-
-def port_is_free(host: str, port: int) -> bool:
-    """Can we listen there?"""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True

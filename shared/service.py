@@ -202,6 +202,9 @@ async def _once(
             await session.flush()
             await idempotency.keep(session, principal.subject, key, operation, mark, response)
     crashpoints.reach("after_commit")
+    after_commit = getattr(request.state, "after_commit", None)
+    if after_commit is not None:
+        await after_commit()
     return response
 
 

@@ -18,6 +18,8 @@ class Settings(BaseSettings):
     port: int = 8000
     sandbox: bool = False
     log_level: str = "warning"
+    secret: str = ""
+    """Encrypts the gateway's signing keys at rest; empty: the file `secret` in `data`."""
 
     roster_database_url: str = ""
     lending_database_url: str = ""

@@ -1,0 +1,70 @@
+"""`python -m services`: everything in one process on an embedded PostgreSQL, and the operator's tools.
+
+python -m services                 run the four services (the default)
+python -m services SERVICE         run one service by itself (roster, lending, compensation, gateway)
+python -m services migrate [NAME]  bring the databases to the newest schema
+python -m services demo            tell one whole journey against the running system
+python -m services replay NAME     rebuild what a service remembers of the others and compare
+python -m services check           verify the sealed audit logs and the fund's ledger
+python -m services dead-letters    list what could not be taken in; `--resend`, `--discard`
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from services import operate, run
+from shared.embedded_postgres import StartError
+from shared.migrate import SchemaTooNew
+from shared.settings import Settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status. What cannot start says why in one line."""
+    parser = argparse.ArgumentParser(prog="python -m services", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command")
+    for name in ("roster", "lending", "compensation", "gateway"):
+        commands.add_parser(name, help=f"run {name} by itself")
+    commands.add_parser("run", help="run the four services in one process")
+    commands.add_parser("migrate").add_argument("service", nargs="?")
+    demo = commands.add_parser("demo")
+    demo.add_argument("--url", default=None)
+    demo.add_argument("--language", choices=("zh", "en"), default="zh")
+    commands.add_parser("replay").add_argument("service", nargs="?", default="lending")
+    commands.add_parser("check")
+    letters = commands.add_parser("dead-letters")
+    letters.add_argument("topic", nargs="?")
+    letters.add_argument("--resend", action="store_true")
+    letters.add_argument("--discard", action="store_true")
+    chosen = parser.parse_args(arguments)
+    settings = Settings()
+    try:
+        match chosen.command:
+            case None | "run":
+                return run.everything(settings)
+            case "migrate":
+                return run.migrations(settings, chosen.service)
+            case "demo":
+                from services import demo as told
+
+                url = chosen.url or f"http://{settings.host}:{settings.port}"
+                return asyncio.run(told.tell(url, chosen.language))
+            case "replay":
+                return run.with_databases(settings, lambda s: operate.replay(s, chosen.service))
+            case "check":
+                return run.with_databases(settings, operate.check)
+            case "dead-letters":
+                choice = operate.Letters(chosen.topic, resend=chosen.resend, discard=chosen.discard)
+                return run.with_databases(settings, lambda s: operate.dead_letters(s, choice))
+            case service:
+                return run.one(settings, service)
+    except (StartError, SchemaTooNew) as error:
+        print(f"{error.message.zh}\n{error.message.en}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,258 @@
+"""Running the system: all in one process on an embedded PostgreSQL, or one service by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from services import city, demo_data
+from services.gateway.app import create as create_gateway
+from services.gateway.upstreams import Remote
+from shared.bus import Bus
+from shared.clock import Clock, SandboxClock, SystemClock
+from shared.embedded_postgres import EmbeddedPostgres, FolderInUse, StartError
+from shared.migrate import migrate
+from shared.postgres_bus import PostgresBus
+from shared.rules import Text
+from shared.service import World, create_app
+from shared.settings import Settings
+
+DATABASES = ("roster", "lending", "compensation", "gateway", "bus")
+SEEDED = "demo-accounts.txt"
+
+
+class PortInUse(StartError):
+    """Somebody else listens where we should."""
+
+
+def everything(settings: Settings) -> int:
+    """The four services in one process until Ctrl-C; the exit status."""
+    _quiet(settings)
+    _port_must_be_free(settings)
+    with _databases(settings) as complete, suppress(KeyboardInterrupt):
+        _loop(_serve_everything(complete))
+    return 0
+
+
+async def _serve_everything(settings: Settings) -> None:
+    await city.migrate_all(settings)
+    clock = _clock(settings)
+    async with _bus(settings) as bus, city.city(settings, clock, bus) as running:
+        server = _server(settings, running.gateway)
+        serving = asyncio.create_task(server.serve())
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        if settings.sandbox and not serving.done():
+            marker = settings.data / SEEDED
+            if not marker.exists():
+                print("首次启动：正在准备演示数据…  First start: preparing the demo data …", flush=True)
+            await demo_data.seed(running, settings, marker)
+        if not serving.done():
+            print(_welcome(settings), flush=True)
+        await serving
+
+
+def one(settings: Settings, name: str) -> int:
+    """One service by itself: its database, its bus, and the gateway's keys by URL."""
+    _quiet(settings)
+    _port_must_be_free(settings)
+    for database in (name, *(["bus"] if settings.bus == "postgres" else [])):
+        if not settings.database_url(database):
+            variable = f"KECHUANG_{database.upper()}_DATABASE_URL"
+            raise StartError(Text(f"请设置 {variable}", f"set {variable}"))
+    with suppress(KeyboardInterrupt):
+        _loop(_serve_one(settings, name))
+    return 0
+
+
+async def _serve_one(settings: Settings, name: str) -> None:
+    async with _bus(settings) as bus, httpx.AsyncClient(base_url=settings.gateway_url, timeout=5) as keys:
+
+        async def fetch_keys() -> dict[str, object]:
+            answer = await keys.get("/.well-known/jwks.json")
+            answer.raise_for_status()
+            return dict(answer.json())
+
+        world = World(settings, _clock(settings), bus, fetch_keys)
+        if name == "gateway":
+            upstreams = {
+                service: Remote(getattr(settings, f"{service}_url"))
+                for service in ("roster", "lending", "compensation")
+            }
+            app = create_gateway(world, upstreams)
+        else:
+            app = create_app(city.SERVICES[name], world)
+        async with app.router.lifespan_context(app):
+            await _server(settings, app).serve()
+
+
+def migrations(settings: Settings, name: str | None) -> int:
+    """Bring all databases, or one service's, to the newest schema."""
+    with _databases(settings) as complete:
+        names = [name] if name else list(city.SERVICES)
+        for one_name in names:
+            asyncio.run(
+                migrate(complete.database_url(one_name), one_name, city.SERVICES[one_name].migrations)
+            )
+            print(f"{one_name}: up to date")
+    return 0
+
+
+def with_databases(settings: Settings, work: Callable[[Settings], Awaitable[int]]) -> int:
+    """Run an operator's tool on the databases, whether the system is running or not."""
+    _quiet(settings)
+
+    async def go(complete: Settings) -> int:
+        return await work(complete)
+
+    with _databases(settings, attach=True) as complete:
+        return asyncio.run(go(complete))
+
+
+# ── parts ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _databases(settings: Settings, *, attach: bool = False) -> Iterator[Settings]:
+    """The settings with every database URL: those given, or an embedded server's in `data`."""
+    if all(settings.database_url(name) for name in DATABASES):
+        yield settings
+        return
+    server = EmbeddedPostgres(settings.data)
+    try:
+        server.start()
+    except FolderInUse:
+        if not attach:
+            raise
+        server.attach()
+    try:
+        server.ensure_databases(DATABASES)
+        urls = {f"{n}_database_url": settings.database_url(n) or server.url(n) for n in DATABASES}
+        yield _with_secret(settings.model_copy(update=urls))
+    finally:
+        server.stop()
+
+
+def _with_secret(settings: Settings) -> Settings:
+    """The installation's secret: the one set, or one made once and kept in the data folder."""
+    if settings.secret:
+        return settings
+    file = settings.data / "secret"
+    if not file.exists():
+        half = file.with_suffix(".new")
+        half.touch(mode=0o600)
+        half.write_text(secrets.token_urlsafe(32), "utf-8")
+        half.rename(file)
+    return settings.model_copy(update={"secret": file.read_text("utf-8")})
+
+
+@asynccontextmanager
+async def _bus(settings: Settings) -> AsyncIterator[Bus]:
+    bus = make_bus(settings)
+    await bus.start()
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
+def make_bus(settings: Settings) -> Bus:
+    """The bus the settings name; not started yet."""
+    if settings.bus == "kafka":
+        from shared.kafka_bus import KafkaBus
+
+        return KafkaBus.by(settings)
+    return PostgresBus(settings.database_url("bus"))
+
+
+def _clock(settings: Settings) -> Clock:
+    return SandboxClock() if settings.sandbox else SystemClock()
+
+
+def _server(settings: Settings, app: FastAPI) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        lifespan="off",
+        access_log=False,
+        log_level=settings.log_level,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        backlog=512,
+    )
+    return uvicorn.Server(config)
+
+
+def _loop(main: Awaitable[None]) -> None:
+    async def go() -> None:
+        await main
+
+    if sys.platform == "win32":
+        asyncio.run(go())
+        return
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(go())
+
+
+def _port_must_be_free(settings: Settings) -> None:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            where = f"{settings.host}:{settings.port}"
+            raise PortInUse(
+                Text(
+                    f"{where} 不能监听（{error.strerror}）：请停止占用它的程序，或用 KECHUANG_PORT 另选端口",
+                    f"cannot listen on {where} ({error.strerror}): stop what uses it, or choose another "
+                    "port by KECHUANG_PORT",
+                )
+            ) from error
+
+
+def _quiet(settings: Settings) -> None:
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    os.environ.setdefault("TZ", "UTC")
+
+
+def _welcome(settings: Settings) -> str:
+    """What `make run` prints: the address, the accounts, where the data lies."""
+    where = f"http://{settings.host}:{settings.port}"
+    accounts = _read(settings.data / SEEDED)
+    return "\n".join(
+        (
+            "",
+            "科创贷 Kechuang",
+            f"  网址 address   {where}",
+            f"  接口文档 docs  {where}/docs",
+            f"  数据 data      {settings.data.absolute()}",
+            *(["", accounts.rstrip()] if accounts else []),
+            "",
+            "  make demo 讲述一笔贷款的全程  tells one loan's whole journey",
+            "  Ctrl-C 停止  stops",
+        )
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError:
+        return ""
