@@ -51,7 +51,7 @@ async def _serve_everything(settings: Settings) -> None:
     async with _bus(settings) as bus, city.city(settings, clock, bus) as running:
         server = _server(settings, running.gateway)
         serving = asyncio.create_task(server.serve())
-        while not server.started and not serving.done():
+        while not server.started and not serving.done():  # noqa: ASYNC110  (uvicorn has no event for it)
             await asyncio.sleep(0.01)
         if settings.sandbox and not serving.done():
             marker = settings.data / SEEDED

@@ -11,6 +11,7 @@ from fastapi import Query
 from pydantic import BaseModel
 from sqlalchemy import ColumnElement, Select, func, literal_column, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped
 from sqlalchemy.sql import cast
 from sqlalchemy.types import Text as SqlText
 from starlette.responses import Response
@@ -50,11 +51,15 @@ def decode(cursor: str, length: int) -> list[str]:
     return keys
 
 
+def cast_type(column: ColumnElement[Any] | Mapped[Any]) -> Any:
+    return column.type if isinstance(column, ColumnElement) else column.expression.type  # type: ignore[attr-defined]
+
+
 async def page(
     session: AsyncSession,
-    query: Select[Any],
+    query: Select[*tuple[Any, ...]],
     *,
-    order: Sequence[ColumnElement[Any]],
+    order: Sequence[ColumnElement[Any] | Mapped[Any]],
     limit: int,
     cursor: str | None,
     descending: bool = False,
@@ -68,7 +73,8 @@ async def page(
         query = query.add_columns(cast(column, SqlText).label(f"__key{position}"))
     if cursor is not None:
         after = [
-            cast(key, column.type) for key, column in zip(decode(cursor, len(order)), order, strict=True)
+            cast(key, cast_type(column))
+            for key, column in zip(decode(cursor, len(order)), order, strict=True)
         ]
         mark, place = tuple_(*after), tuple_(*order)
         query = query.where(place < mark if descending else place > mark)

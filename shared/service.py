@@ -230,7 +230,7 @@ def _given_up(error: DBAPIError) -> Exception:
 # ── the app ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def create_app(service: Service, world: World) -> FastAPI:
+def create_app(service: Service, world: World, *, openapi_url: str | None = "/openapi.json") -> FastAPI:
     """The service as an ASGI app; its lifespan starts and ends the background work."""
 
     @asynccontextmanager
@@ -239,7 +239,14 @@ def create_app(service: Service, world: World) -> FastAPI:
             app.state.running = running
             yield
 
-    app = FastAPI(title=service.title, version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title=service.title,
+        version="1",
+        lifespan=lifespan,
+        openapi_url=openapi_url,
+        docs_url=None,
+        redoc_url=None,
+    )
     problems.install(app)
     app.add_api_route("/healthz", healthz, include_in_schema=False)
     app.add_api_route("/readyz", readyz, include_in_schema=False)

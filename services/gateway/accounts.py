@@ -16,6 +16,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select, update
+from sqlmodel import col
 from starlette.responses import Response
 
 from services.gateway.account import Account, Client
@@ -23,7 +24,7 @@ from services.gateway.token import hash_password, secret_hash
 from shared.database import Database, new_id
 from shared.identity import Role
 from shared.pages import Cursor, Limit, Page, page
-from shared.problems import Conflict, InvalidInput, NotFound, refusals
+from shared.problems import InvalidInput, NotFound, Refusal, refusals
 from shared.rules import Text
 from shared.service import Caller, Session, router
 from shared.settings import Settings
@@ -33,8 +34,10 @@ NEEDS_PARTY = ("institution", "guarantor", "enterprise", "member")
 Password = Annotated[str, Field(min_length=10, max_length=200)]
 
 
-class NameTaken(Conflict):
+class NameTaken(Refusal):
     """Another account has this name."""
+
+    title = Text("名称已被使用", "Name taken")
 
 
 class Holder(BaseModel):
@@ -104,7 +107,7 @@ def _party_fits(holder: Holder) -> None:
 async def create_account(body: NewAccount, session: Session, response: Response) -> AccountShown:
     """Make an account for a person."""
     _party_fits(body)
-    if (await session.execute(select(Account.id).where(Account.name == body.name))).first():
+    if (await session.execute(select(col(Account.id)).where(col(Account.name) == body.name))).first():
         raise NameTaken(Text(f"用户名 {body.name} 已有人用", f"The name {body.name} is taken"))
     account = Account(
         id=new_id(),
@@ -123,9 +126,15 @@ async def create_account(body: NewAccount, session: Session, response: Response)
 @steps.get("/v1/accounts", operation_id="list_accounts", response_model=Page[AccountShown])
 async def list_accounts(session: Session, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """All accounts by name."""
-    columns = (Account.id, Account.name, Account.display_name, Account.roles, Account.party, Account.active)
-    query = select(*columns)  # type: ignore[call-overload]
-    return await page(session, query, order=[Account.__table__.c.name], limit=limit, cursor=cursor)  # type: ignore[attr-defined]
+    query = select(
+        col(Account.id),
+        col(Account.name),
+        col(Account.display_name),
+        col(Account.roles),
+        col(Account.party),
+        col(Account.active),
+    )
+    return await page(session, query, order=[col(Account.name)], limit=limit, cursor=cursor)
 
 
 @steps.post(
@@ -187,7 +196,7 @@ async def change_password(body: NewPassword, who: Caller, session: Session) -> d
         raise NotFound(Text("接口客户端没有密码", "A machine client has no password"))
     hashed = await hash_password(body.password)
     await session.execute(
-        update(Account).where(Account.__table__.c.id == UUID(account_id)).values(password_hash=hashed)  # type: ignore[attr-defined]
+        update(Account).where(col(Account.id) == UUID(account_id)).values(password_hash=hashed)
     )
     return {"changed": True}
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
 
 from services.gateway.account import Account, Registration
 from services.gateway.accounts import AccountShown, NameTaken, Password
@@ -48,7 +49,7 @@ async def activate_account(body: Activate, session: Session, news: News) -> Acco
     activation = hashlib.sha256(body.code.encode()).hexdigest()
     waiting = (
         select(Registration)
-        .where(Registration.activation == activation, Registration.activated.is_(False))  # type: ignore[attr-defined,arg-type]
+        .where(col(Registration.activation) == activation, col(Registration.activated).is_(False))
         .with_for_update()
     )
 
@@ -64,7 +65,7 @@ async def activate_account(body: Activate, session: Session, news: News) -> Acco
             ),
             rule="R-08",
         )
-    if (await session.execute(select(Account.id).where(Account.name == body.name))).first():
+    if (await session.execute(select(col(Account.id)).where(col(Account.name) == body.name))).first():
         raise NameTaken(Text(f"用户名 {body.name} 已有人用", f"The name {body.name} is taken"))
     registration.activated = True
     account = Account(

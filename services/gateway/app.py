@@ -32,7 +32,7 @@ REFRESH_SECONDS = 60.0
 
 def create(world: World, upstreams: Mapping[str, Upstream]) -> FastAPI:
     """The gateway before these services. Its routing table is read from them at start and refreshed."""
-    app = create_app(SERVICE, world)
+    app = create_app(SERVICE, world, openapi_url=None)
     own_lifespan = app.router.lifespan_context
     proxy = Proxy(upstreams)
 
@@ -51,7 +51,6 @@ def create(world: World, upstreams: Mapping[str, Upstream]) -> FastAPI:
     app.router.lifespan_context = lifespan
     app.state.proxy = proxy
     app.state.upstreams = upstreams
-    app.openapi_url = None
     app.include_router(pages.pages)
     app.mount("/static", pages.bundled())
     app.router.redirect_slashes = False

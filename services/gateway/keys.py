@@ -55,11 +55,10 @@ class Keys:
 
     async def sign(self, claims: dict[str, Any]) -> str:
         """An access token with these claims; `exp` is TOKEN_SECONDS from now."""
+        known = await self._known()
         now = self._now()
-        key = max(
-            (k for k in await self._known() if k.signs_from <= now < k.signs_until),
-            key=lambda k: k.signs_from,
-        )
+        signing = [key for key in known if key.signs_from <= now < key.signs_until]
+        key = max(signing, key=lambda key: key.signs_from)
         private = self._opened.get(key.kid)
         if private is None:
             opened = self._cipher.decrypt(key.sealed_private_jwk.encode())

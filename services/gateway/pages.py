@@ -43,7 +43,8 @@ def bundled() -> StaticFiles:
 
 def _page(title: str, body: str) -> HTMLResponse:
     return HTMLResponse(
-        f"<!doctype html><html lang=zh><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>{body}",
+        "<!doctype html><html lang=zh><meta charset=utf-8>"
+        f"<title>{title}</title><style>{STYLE}</style>{body}",
         headers=CSP,
     )
 
@@ -124,13 +125,13 @@ async def problem(slug: str, request: Request) -> Response:
     if kind is None:
         not_found("这种拒绝原因", "problem")
     if "text/html" not in request.headers.get("accept", ""):
-        told = {"type": f"/problems/{slug}", "status": kind.status, "rule": kind.rule, "article": kind.article,
-                "title": {"zh": kind.title.zh, "en": kind.title.en}}  # fmt: skip
-        return JSONResponse(told)
+        title = {"zh": kind.title.zh, "en": kind.title.en}
+        told = {"type": f"/problems/{slug}", "status": kind.status, "title": title}
+        return JSONResponse(told | {"rule": kind.rule, "article": kind.article})
     words = html.escape((kind.__doc__ or "").strip())
+    decided = "，".join(filter(None, (f"HTTP {kind.status}", kind.rule, kind.article)))
     return _page(
         kind.title.zh,
-        f"<h1>{kind.title.zh}<br><small>{kind.title.en}</small></h1><p><code>{slug}</code>，HTTP {kind.status}"
-        f"{'，' + kind.rule if kind.rule else ''}{'，' + kind.article if kind.article else ''}</p><p>{words}</p>"
-        "<p><a href=/problems>全部 all</a></p>",
+        f"<h1>{kind.title.zh}<br><small>{kind.title.en}</small></h1>"
+        f"<p><code>{slug}</code>，{decided}</p><p>{words}</p><p><a href=/problems>全部 all</a></p>",
     )

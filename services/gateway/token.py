@@ -20,6 +20,7 @@ from argon2.exceptions import InvalidHashError, VerifyMismatchError
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
+from sqlmodel import col
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
@@ -78,7 +79,7 @@ async def sign_in(body: SignIn, request: Request) -> SignedIn:
     now = datetime.now(UTC)
     async with running.database.reading() as session:
         account = (
-            await session.execute(select(Account).where(Account.name == body.name))
+            await session.execute(select(Account).where(col(Account.name) == body.name))
         ).scalar_one_or_none()
     stored = account.password_hash if account else UNKNOWN
     right = await asyncio.to_thread(_matches, stored, body.password)
@@ -134,7 +135,9 @@ async def issue_token(request: Request) -> JSONResponse:
         request, str(form.get("client_id") or ""), str(form.get("client_secret") or "")
     )
     async with running.database.reading() as session:
-        client = (await session.execute(select(Client).where(Client.id == client_id))).scalar_one_or_none()
+        client = (
+            await session.execute(select(Client).where(col(Client.id) == client_id))
+        ).scalar_one_or_none()
     known = client.secret_sha256 if client else "0" * 64
     right = hmac.compare_digest(known, secret_hash(secret))
     if client is None or not right or not client.active:
