@@ -179,7 +179,8 @@ class Sealer:
     async def run(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.woken.wait(), self.poll_seconds)
+                async with asyncio.timeout(self.poll_seconds):
+                    await self.woken.wait()
             self.woken.clear()
             while await seal_some(self.database) == 500:
                 pass

@@ -58,7 +58,8 @@ class Heard:
             async with self._news:
                 # The short limit also finds what a sibling process took in.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), min(left, 0.2))
+                    async with asyncio.timeout(min(left, 0.2)):
+                        await self._news.wait()
             found = await fetch()
         return found
 

@@ -109,7 +109,8 @@ class Relay:
                 self.progress = datetime.now(UTC)
                 if sent < BATCH:
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self.woken.wait(), self.poll_seconds)
+                        async with asyncio.timeout(self.poll_seconds):
+                            await self.woken.wait()
                     self.woken.clear()
         finally:
             await asyncio.shield(_close(connection))

@@ -178,9 +178,9 @@ class PostgresSubscription:
     async def _wait(self, seen: int) -> None:
         """Until this process publishes a batch after the `seen`-th, or the slow poll is due."""
         async with self.bus.published:
-            news = self.bus.published.wait_for(lambda: self.bus.batches != seen)
             with suppress(TimeoutError):
-                await asyncio.wait_for(news, self.bus.poll_seconds)
+                async with asyncio.timeout(self.bus.poll_seconds):
+                    await self.bus.published.wait_for(lambda: self.bus.batches != seen)
 
     async def _read(self, limit: int) -> list[Received]:
         await self._join()
