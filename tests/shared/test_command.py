@@ -68,7 +68,9 @@ async def test_the_same_key_and_body_is_answered_from_what_was_kept(it: Alone) -
     office, header = it.client("office"), key()
     first = await office.post("/v1/boxes", json=box(), headers=header)
     again = await office.post("/v1/boxes", json=box(), headers=header)
-    quoted = await office.post("/v1/boxes", json=box(), headers={"idempotency-key": f'"{header["idempotency-key"]}"'})
+    quoted = await office.post(
+        "/v1/boxes", json=box(), headers={"idempotency-key": f'"{header["idempotency-key"]}"'}
+    )
     assert first.status_code == again.status_code == quoted.status_code == 201
     assert first.content == again.content == quoted.content
     assert again.headers["idempotent-replayed"] == "true"
@@ -136,7 +138,14 @@ async def test_without_a_permission_row_nobody_gets_through(it: Alone) -> None:
 
 async def test_forged_expired_and_foreign_tokens_are_refused(it: Alone) -> None:
     now = int(time.time())
-    claims = {"iss": "kechuang", "aud": "kechuang", "sub": "x", "roles": ["office"], "iat": now, "exp": now + 60}
+    claims = {
+        "iss": "kechuang",
+        "aud": "kechuang",
+        "sub": "x",
+        "roles": ["office"],
+        "iat": now,
+        "exp": now + 60,
+    }
     stranger = ECKey.generate_key("P-256", parameters={"kid": "test"})
     tokens = {
         "forged": jwt.encode({"alg": "ES256", "kid": "test"}, claims, stranger),
@@ -208,7 +217,12 @@ async def test_r81_a_changed_or_removed_row_is_found(it: Alone) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    ["UPDATE audit SET refs = '{}'", "DELETE FROM audit", "TRUNCATE audit", "UPDATE audit SET seal_no = NULL"],
+    [
+        "UPDATE audit SET refs = '{}'",
+        "DELETE FROM audit",
+        "TRUNCATE audit",
+        "UPDATE audit SET seal_no = NULL",
+    ],
 )
 async def test_r81_the_audit_log_is_append_only(it: Alone, statement: str) -> None:
     await it.client("office").post("/v1/boxes", json=box())
