@@ -140,9 +140,7 @@ class Route(APIRoute):
             principal = await running.verifier.principal(request.headers.get("authorization"))
             request.state.principal = permit(principal, operation)
             if "GET" in (self.methods or ()):
-                async with running.database.reading() as session:
-                    request.state.session = session
-                    return await handler(request)
+                return await _question(running, request, handler)
             return await _command(running, request, handler, operation)
 
         return answer
@@ -151,6 +149,19 @@ class Route(APIRoute):
 def router(tag: str) -> APIRouter:
     """A step's router: every route of it is a `Route`."""
     return APIRouter(tags=[tag], route_class=Route, responses=refusals())
+
+
+async def _question(running: Running, request: Request, handler: Handler) -> Response:
+    """Read; a connection found dead (the database was restarted) is replaced and asked anew."""
+    for attempt in range(1, TRIES + 1):
+        try:
+            async with running.database.reading() as session:
+                request.state.session = session
+                return await handler(request)
+        except DBAPIError as error:
+            if not error.connection_invalidated or attempt == TRIES:
+                raise _given_up(error) from error
+    raise AssertionError("unreachable")
 
 
 async def _command(running: Running, request: Request, handler: Handler, operation: str) -> Response:
@@ -163,7 +174,10 @@ async def _command(running: Running, request: Request, handler: Handler, operati
         try:
             return await _once(running, request, handler, operation, key, mark)
         except DBAPIError as error:
-            if not _lost_a_race(error) or attempt == TRIES:
+            # A connection lost at the commit leaves its outcome open; only the key tells the second
+            # run whether the first took effect.
+            again = _lost_a_race(error) or (key is not None and error.connection_invalidated)
+            if not again or attempt == TRIES:
                 raise _given_up(error) from error
             await asyncio.sleep(0.005 * attempt)
     raise AssertionError("unreachable")
