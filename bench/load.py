@@ -1,0 +1,76 @@
+"""A load generator that costs little: keep-alive HTTP/1.1 over plain asyncio streams.
+
+The clients of a bench share the machine with what is measured, so they must be light: each connection
+sends the next prepared request as soon as the last answer is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Result:
+    """How many requests were answered in how many seconds, by status, and each one's latency."""
+
+    seconds: float
+    statuses: Counter[int] = field(default_factory=Counter)
+    latencies: list[float] = field(default_factory=list)
+    sample: bytes = b""
+
+    @property
+    def per_second(self) -> float:
+        return sum(self.statuses.values()) / self.seconds
+
+
+def request(method: str, path: str, headers: Mapping[str, str], body: object = None) -> bytes:
+    """One request as bytes."""
+    content = b"" if body is None else json.dumps(body, ensure_ascii=False).encode()
+    lines = [f"{method} {path} HTTP/1.1", "host: bench", f"content-length: {len(content)}"]
+    if content:
+        lines.append("content-type: application/json")
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
+
+
+async def run(host: str, port: int, requests: Iterator[bytes], connections: int) -> Result:
+    """Send all requests over so many connections, one at a time each."""
+    result = Result(0.0)
+
+    async def one() -> None:
+        reader, writer = await asyncio.open_connection(host, port)
+        for prepared in requests:
+            began = time.perf_counter()
+            writer.write(prepared)
+            status, body = await _answer(reader)
+            result.statuses[status] += 1
+            result.latencies.append(time.perf_counter() - began)
+            if status >= 300 or not result.sample:
+                result.sample = body
+        writer.close()
+
+    began = time.perf_counter()
+    await asyncio.gather(*(one() for _ in range(connections)))
+    result.seconds = time.perf_counter() - began
+    return result
+
+
+async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    status = int(head[9:12])
+    lowered = head.lower()
+    at = lowered.find(b"content-length:")
+    if at >= 0:
+        length = int(lowered[at + 15 : lowered.index(b"\r\n", at)])
+        return status, await reader.readexactly(length)
+    pieces = []
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        pieces.append(await reader.readexactly(size))
+        await reader.readexactly(2)
+    await reader.readexactly(2)
+    return status, b"".join(pieces)
