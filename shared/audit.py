@@ -17,11 +17,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ARRAY, BigInteger, LargeBinary, bindparam, event, insert, inspect, text
+from sqlalchemy import ARRAY, BigInteger, LargeBinary, bindparam, event, inspect, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session as SyncSession
-
-from shared.plumbing import audit
 
 if TYPE_CHECKING:
     from shared.database import Database
@@ -93,11 +91,11 @@ def _ref(row: Any) -> str:
     return ":".join(str(value) for value in inspect(row).identity or ())
 
 
-async def write(session: AsyncSession) -> bool:
-    """Append the deed's row, if this transaction is one; True when a row was written."""
+def take_deed(session: AsyncSession) -> tuple[str, list[str]] | None:
+    """The entry (JSON) and refs of this session's audit row, for its closing statement."""
     deed: Deed | None = session.info.pop("deed", None)
     if deed is None:
-        return False
+        return None
     created = session.info.get("created", [])
     changes = [{"table": row.__tablename__, "ref": _ref(row), "after": _shown(row)} for row in created] + [
         {
@@ -121,8 +119,7 @@ async def write(session: AsyncSession) -> bool:
         "changes": changes + noted,
     }
     refs = sorted({str(change["ref"]) for change in (*changes, *noted)})
-    await session.execute(insert(audit), {"entry": entry, "refs": refs})
-    return True
+    return json.dumps(entry, ensure_ascii=False, default=str), refs
 
 
 UNSEALED = text(

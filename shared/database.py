@@ -13,7 +13,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Engine, event, func, literal, select
+from sqlalchemy import ColumnElement, Engine, event, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.types import Text as SqlText
 from uuid_utils.compat import uuid7
@@ -44,6 +44,46 @@ def yuan(fen: Any) -> ColumnElement[str]:
     return func.yuan(fen, type_=SqlText)
 
 
+CLOSE = text(
+    """
+    WITH facts AS (
+        INSERT INTO outbox (event_id, topic, key, type, time, trace, data)
+        SELECT * FROM unnest(
+            CAST(:event_ids AS uuid[]), CAST(:topics AS text[]), CAST(:keys AS text[]),
+            CAST(:types AS text[]), CAST(:times AS timestamptz[]), CAST(:traces AS text[]),
+            CAST(:datas AS text[]))
+    ), deed AS (
+        INSERT INTO audit (entry, refs)
+        SELECT CAST(:entry AS json), CAST(:refs AS text[]) WHERE CAST(:entry AS text) IS NOT NULL
+    )
+    INSERT INTO idempotency (caller, key, operation, fingerprint, status, location, media_type, body)
+    SELECT :caller, :idempotency_key, :operation, CAST(:fingerprint AS bytea), CAST(:status AS int),
+           :location, :media_type, CAST(:body AS bytea)
+    WHERE CAST(:caller AS text) IS NOT NULL
+    """
+)
+NOTHING_KEPT = dict.fromkeys(
+    ("caller", "idempotency_key", "operation", "fingerprint", "status", "location", "media_type", "body")
+)
+
+
+async def _close(session: AsyncSession) -> bool:
+    """Write what was announced, audited and kept, in one round trip; True when there was anything."""
+    facts = outbox.take_announced(session)
+    deed = audit.take_deed(session)
+    kept = session.info.pop("kept", None)
+    if not facts and deed is None and kept is None:
+        return bool(session.info.pop("announced_in_sql", False))
+    entry, refs = deed or (None, None)
+    columns = {
+        "event_ids": "event_id", "topics": "topic", "keys": "key", "types": "type", "times": "time",
+        "traces": "trace", "datas": "data",
+    }  # fmt: skip
+    written = {name: [fact[column] for fact in facts] for name, column in columns.items()}
+    await session.execute(CLOSE, written | {"entry": entry, "refs": refs} | (kept or NOTHING_KEPT))
+    return True
+
+
 class Database:
     """The engine of one service's database and its two ways in: `transaction` and `reading`."""
 
@@ -68,12 +108,12 @@ class Database:
         ) as session:
             yield session
             await session.flush()
-            announced = await outbox.write(session)
-            audited = await audit.write(session)
-            await session.commit()
-        if announced or audited:
-            for wake in self.on_commit:
-                wake()
+            if await _close(session):
+                await session.commit()
+                for wake in self.on_commit:
+                    wake()
+            else:
+                await session.commit()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:

@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 import re
 
-from sqlalchemy import Boolean, Row, func, insert, literal, select, true
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.identity import Principal
-from shared.plumbing import idempotency
 from shared.problems import KeyRequired, KeyReused, StillRunning
 from shared.rules import Text
 
@@ -65,26 +64,23 @@ async def fingerprint(request: Request) -> bytes:
     return digest.digest()
 
 
+LOOK = text(
+    "SELECT one.locked, kept.* FROM (SELECT pg_try_advisory_xact_lock(hashtextextended(:lock, 0)) "
+    "AS locked) one LEFT JOIN idempotency kept ON kept.caller = :caller AND kept.key = :key"
+)
+
+
 async def replay(
     session: AsyncSession, caller: str, key: str, operation: str, mark: bytes
 ) -> Response | None:
     """The stored answer of this key, or None when the command is to run now."""
-    lock = func.pg_try_advisory_xact_lock(func.hashtextextended(f"{caller}\n{key}", 0))
-    kept = (
-        select(literal(1).label("found"), idempotency)
-        .where(idempotency.c.caller == caller, idempotency.c.key == key)
-        .subquery()
-    )
-    one = select(lock.cast(Boolean).label("locked")).subquery("one")
-    row = (await session.execute(select(one.c.locked, kept).join(kept, true(), isouter=True))).one()
-    if row.found:
+    asked = {"lock": f"{caller}\n{key}", "caller": caller, "key": key}
+    row = (await session.execute(LOOK, asked)).one()
+    if row.key is not None:
         return _stored(row, operation, mark)
     if not row.locked:
         raise StillRunning(
-            Text(
-                "同一幂等键的请求正在办理，请稍后重发",
-                "A request with this key is running; retry later",
-            ),
+            Text("同一幂等键的请求正在办理，请稍后重发", "A request with this key is running; retry later"),
             headers={"Retry-After": "1"},
         )
     return None
@@ -104,20 +100,18 @@ def _stored(row: Row[tuple[object, ...]], operation: str, mark: bytes) -> Respon
     return Response(bytes(row.body), row.status, headers, row.media_type)
 
 
-async def keep(
+def keep(
     session: AsyncSession, caller: str, key: str, operation: str, mark: bytes, response: Response
 ) -> None:
-    """Keep the answer with the effect. A twin that committed first makes this fail: run anew."""
-    await session.execute(
-        insert(idempotency),
-        {
-            "caller": caller,
-            "key": key,
-            "operation": operation,
-            "fingerprint": mark,
-            "status": response.status_code,
-            "location": response.headers.get("location"),
-            "media_type": response.media_type,
-            "body": bytes(response.body),
-        },
-    )
+    """Keep the answer with the effect: the closing statement writes it. A twin that committed first
+    makes that fail, and the command runs anew."""
+    session.info["kept"] = {
+        "caller": caller,
+        "idempotency_key": key,
+        "operation": operation,
+        "fingerprint": mark,
+        "status": response.status_code,
+        "location": response.headers.get("location"),
+        "media_type": response.media_type or response.headers.get("content-type"),
+        "body": bytes(response.body),
+    }

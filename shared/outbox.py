@@ -15,13 +15,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
-from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared import crashpoints
 from shared.bus import Bus, Outgoing
 from shared.events import Event
-from shared.plumbing import outbox
 
 if TYPE_CHECKING:
     from shared.database import Database
@@ -48,14 +46,10 @@ def row_of(event: Event, trace: str | None) -> dict[str, Any]:
     }
 
 
-async def write(session: AsyncSession) -> bool:
-    """Insert what was announced; True when anything was."""
-    announced: list[Event] = session.info.pop("announced", [])
-    announced_in_sql = session.info.pop("announced_in_sql", False)
-    if announced:
-        trace = session.info.get("trace")
-        await session.execute(insert(outbox), [row_of(event, trace) for event in announced])
-    return bool(announced) or announced_in_sql
+def take_announced(session: AsyncSession) -> list[dict[str, Any]]:
+    """The outbox rows of what was announced in this session, for its closing statement."""
+    trace = session.info.get("trace")
+    return [row_of(event, trace) for event in session.info.pop("announced", ())]
 
 
 def announced_in_sql(session: AsyncSession) -> None:

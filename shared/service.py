@@ -213,8 +213,7 @@ async def _once(
         )
         response = await handler(request)
         if key and response.status_code < 300:
-            await session.flush()
-            await idempotency.keep(session, principal.subject, key, operation, mark, response)
+            idempotency.keep(session, principal.subject, key, operation, mark, response)
     crashpoints.reach("after_commit")
     after_commit = getattr(request.state, "after_commit", None)
     if after_commit is not None:

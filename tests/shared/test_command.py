@@ -164,7 +164,7 @@ async def test_the_database_failing_at_commit_is_never_answered_as_done(
     async def broken(_session: object) -> bool:
         raise OSError("the disk is gone")
 
-    monkeypatch.setattr("shared.database.outbox.write", broken)
+    monkeypatch.setattr("shared.database._close", broken)
     answer = await it.client("office").post("/v1/boxes", json=box())
     assert answer.status_code == 500
     assert await count(it, Box) == 0
