@@ -34,6 +34,8 @@ class Settings(BaseSettings):
     kafka_username: str = ""
     kafka_password: str = ""
     kafka_ca_file: str = ""
+    kafka_partitions: int = 6
+    kafka_replicas: int = 1
 
     roster_url: str = "http://localhost:8001"
     lending_url: str = "http://localhost:8002"
