@@ -189,11 +189,20 @@ class KafkaBus:
         consumer = AIOKafkaConsumer(**self.connection.options(), enable_auto_commit=False)
         await consumer.start()
         try:
-            for topic in topics:
-                async for batch in _whole(consumer, topic):
+            for topic, partitions in (await self._partitions(topics)).items():
+                async for batch in _whole(consumer, topic, partitions):
                     yield batch
         finally:
             await _stop(consumer)
+
+    async def _partitions(self, topics: Sequence[str]) -> dict[str, list[int]]:
+        admin = AIOKafkaAdminClient(**self.connection.options())
+        await admin.start()
+        try:
+            described = await admin.describe_topics(list(topics))
+        finally:
+            await admin.close()
+        return {told["topic"]: sorted(p["partition"] for p in told["partitions"]) for told in described}
 
     async def bury(self, letter: DeadLetter) -> None:
         record = letter.record
@@ -276,18 +285,15 @@ def _letter(message: Any) -> DeadLetter:
     )
 
 
-async def _whole(consumer: AIOKafkaConsumer, topic: str) -> AsyncIterator[list[Received]]:
+async def _whole(
+    consumer: AIOKafkaConsumer, topic: str, partitions: Sequence[int]
+) -> AsyncIterator[list[Received]]:
     """Every record of a topic, partition after partition: in order per key."""
-    for number in sorted(consumer.partitions_for_topic(topic) or await _partitions(consumer, topic)):
+    for number in partitions:
         partition = TopicPartition(topic, number)
         consumer.assign([partition])
         async for batch in _from(consumer, partition, 0):
             yield [received(message) for message in batch]
-
-
-async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
-    await consumer._client.fetch_all_metadata()
-    return set(consumer.partitions_for_topic(topic) or ())
 
 
 async def _from(

@@ -10,6 +10,8 @@ import pytest
 from shared.embedded_postgres import EmbeddedPostgres
 from tests.ground import Databases
 
+pytest_plugins = ["tests.kafka"]
+
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
