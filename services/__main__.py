@@ -21,15 +21,17 @@ from shared.embedded_postgres import StartError
 from shared.migrate import SchemaTooNew
 from shared.settings import Settings
 
+SERVICE_NAMES = ("roster", "lending", "compensation", "gateway")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status. What cannot start says why in one line."""
     parser = argparse.ArgumentParser(prog="python -m services", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command")
-    for name in ("roster", "lending", "compensation", "gateway"):
+    for name in SERVICE_NAMES:
         commands.add_parser(name, help=f"run {name} by itself")
     commands.add_parser("run", help="run the four services in one process")
-    commands.add_parser("migrate").add_argument("service", nargs="?")
+    commands.add_parser("migrate").add_argument("service", nargs="?", choices=SERVICE_NAMES)
     demo = commands.add_parser("demo")
     demo.add_argument("--url", default=None)
     demo.add_argument("--language", choices=("zh", "en"), default="zh")

@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
@@ -99,12 +99,11 @@ async def _serve_one(settings: Settings, name: str) -> None:
 
 def migrations(settings: Settings, name: str | None) -> int:
     """Bring all databases, or one service's, to the newest schema."""
-    with _databases(settings) as complete:
-        names = [name] if name else list(city.SERVICES)
+    names = [name] if name else list(city.SERVICES)
+    with _databases(settings, names) as complete:
         for one_name in names:
-            asyncio.run(
-                migrate(complete.database_url(one_name), one_name, city.SERVICES[one_name].migrations)
-            )
+            service = city.SERVICES[one_name]
+            asyncio.run(migrate(complete.database_url(one_name), one_name, service.migrations))
             print(f"{one_name}: up to date")
     return 0
 
@@ -124,9 +123,11 @@ def with_databases(settings: Settings, work: Callable[[Settings], Awaitable[int]
 
 
 @contextmanager
-def _databases(settings: Settings, *, attach: bool = False) -> Iterator[Settings]:
+def _databases(
+    settings: Settings, names: Sequence[str] = DATABASES, *, attach: bool = False
+) -> Iterator[Settings]:
     """The settings with every database URL: those given, or an embedded server's in `data`."""
-    if all(settings.database_url(name) for name in DATABASES):
+    if all(settings.database_url(name) for name in names):
         yield settings
         return
     server = EmbeddedPostgres(settings.data)
