@@ -44,6 +44,19 @@ class DeadLetter:
     attempts: int
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far a group has come over all its topics: `committed` grows with it, `end` is where it has
+    caught up. Only their difference counts records."""
+
+    committed: int
+    end: int
+
+    @property
+    def lag(self) -> int:
+        return self.end - self.committed
+
+
 class Subscription(Protocol):
     """One member of a group reading some topics from the group's place on."""
 
@@ -57,8 +70,8 @@ class Subscription(Protocol):
     async def rewind(self) -> None:
         """Go back to the group's committed place: the next poll reads from there."""
 
-    async def lag(self) -> int:
-        """How many records of the topics this group has not committed."""
+    async def place(self) -> Place:
+        """Where the whole group stands in the topics, and where they end."""
 
     async def close(self) -> None: ...
 

@@ -305,10 +305,12 @@ class RateExceptionDecided(AboutLoan):
 
 
 class LoanRenewed(AboutLoan):
-    """Closed by a renewal without repaying principal (R-26)."""
+    """Closed by a renewal without repaying principal (R-26). Not `closed`: only a part was renewed, and
+    the rest stays outstanding under the old contract."""
 
     key_member = "loan_id"
     renewed_by: UUID
+    closed: bool = True
     position: Position
 
 

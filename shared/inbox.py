@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -37,6 +37,10 @@ FIRST = text(
     "INSERT INTO inbox (consumer, event_id) SELECT :consumer, unnest(CAST(:ids AS uuid[])) "
     "ON CONFLICT DO NOTHING RETURNING event_id"
 )
+
+
+class Stuck(Exception):
+    """Records wait, and the subscription brings none."""
 
 
 class Heard:
@@ -94,6 +98,8 @@ class Consumer:
         self.heard = Heard()
         self.progress = datetime.now(UTC)
         self.subscription: Subscription | None = None
+        self.look_after = timedelta(seconds=5)
+        self._committed = -1
 
     async def run(self) -> None:
         """For ever: poll, take in, commit the place. A lost bus or database: begin anew."""
@@ -118,7 +124,21 @@ class Consumer:
             await self.take(records)
             crashpoints.reach("before_offset")
             await subscription.commit(records)
-        self.progress = datetime.now(UTC)
+            self.progress = datetime.now(UTC)
+        elif datetime.now(UTC) - self.progress > self.look_after:
+            await self._look(subscription)
+
+    async def _look(self, subscription: Subscription) -> None:
+        """Nothing came for a while: is there nothing, does a sibling work, or are we stuck? A consumer
+        can stop receiving for good after a broker's restart without any error; then begin anew."""
+        place = await subscription.place()
+        moved = place.committed != self._committed
+        self._committed = place.committed
+        if place.lag == 0 or moved:
+            self.progress = datetime.now(UTC)
+        elif datetime.now(UTC) - self.progress > 3 * self.look_after:
+            self.progress = datetime.now(UTC)
+            raise Stuck(f"{self.name}: {place.lag} records wait and none comes")
 
     async def take(self, records: Sequence[Received]) -> None:
         """Take in a batch whole; if that fails, one record after the other; poison is buried."""

@@ -25,7 +25,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, TopicAlreadyExistsError
 
-from shared.bus import DeadLetter, Outgoing, Received, Subscription
+from shared.bus import DeadLetter, Outgoing, Place, Received, Subscription
 from shared.events import TOPICS
 from shared.settings import Settings
 
@@ -358,15 +358,16 @@ class KafkaSubscription:
         for partition in self._consumer.assignment():
             self._consumer.seek(partition, await self._consumer.committed(partition) or 0)
 
-    async def lag(self) -> int:
-        """Records of the topics that the group has not committed, on all partitions."""
+    async def place(self) -> Place:
+        """Over all partitions of the topics, whoever of the group reads them."""
         partitions = [
             TopicPartition(topic, number)
             for topic in self.topics
             for number in self._consumer.partitions_for_topic(topic) or ()
         ]
         ends = await self._consumer.end_offsets(partitions)
-        return sum([end - (await self._consumer.committed(p) or 0) for p, end in ends.items()])
+        committed = [await self._consumer.committed(partition) or 0 for partition in partitions]
+        return Place(sum(committed), sum(ends.values()))
 
     async def close(self) -> None:
         await _stop(self._consumer)

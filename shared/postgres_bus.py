@@ -15,7 +15,7 @@ from typing import Any
 
 import asyncpg
 
-from shared.bus import DeadLetter, Outgoing, Received, Subscription
+from shared.bus import DeadLetter, Outgoing, Place, Received, Subscription
 from shared.database import plain_url
 
 SCHEMA = """
@@ -61,10 +61,9 @@ MOVE = (
     "INSERT INTO place (consumer, topic, position) VALUES ($1, $2, $3) "
     "ON CONFLICT (consumer, topic) DO UPDATE SET position = $3 WHERE place.position < $3"
 )
-LAG = (
-    "SELECT coalesce(sum((SELECT count(*) FROM log WHERE log.topic = t.topic AND log.position > "
-    "coalesce((SELECT position FROM place WHERE consumer = $1 AND place.topic = t.topic), 0))), 0)"
-    " FROM unnest($2::text[]) AS t(topic)"
+GROUP_PLACE = (
+    "SELECT count(*) FILTER (WHERE l.position <= coalesce(p.position, 0)) AS committed, count(*) AS there "
+    "FROM log l LEFT JOIN place p ON p.consumer = $1 AND p.topic = l.topic WHERE l.topic = ANY($2::text[])"
 )
 BURY = "INSERT INTO dead_letter (consumer, topic, position, error, attempts) VALUES ($1, $2, $3, $4, $5)"
 LETTERS = (
@@ -209,8 +208,9 @@ class PostgresSubscription:
         for topic in self._at:
             self._at[topic] = await self._connection.fetchval(PLACE, self.group, topic) or 0
 
-    async def lag(self) -> int:
-        return int(await self.bus._pool.fetchval(LAG, self.group, list(self.topics)))
+    async def place(self) -> Place:
+        row = await self.bus._pool.fetchrow(GROUP_PLACE, self.group, list(self.topics))
+        return Place(row["committed"], row["there"])
 
     async def close(self) -> None:
         if self._connection is not None:

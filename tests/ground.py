@@ -174,7 +174,7 @@ class Alone:
                     select(outbox.c.seq).where(outbox.c.published_at.is_(None)).limit(1)
                 )
             subscription = self.running.consumer.subscription
-            lag = await subscription.lag() if subscription else 0
+            lag = (await subscription.place()).lag if subscription else 0
             ready = subscription is not None or not self.running.service.hears
             return ready and lag == 0 and waiting.first() is None
 
