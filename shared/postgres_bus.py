@@ -62,8 +62,10 @@ MOVE = (
     "ON CONFLICT (consumer, topic) DO UPDATE SET position = $3 WHERE place.position < $3"
 )
 GROUP_PLACE = (
-    "SELECT count(*) FILTER (WHERE l.position <= coalesce(p.position, 0)) AS committed, count(*) AS there "
-    "FROM log l LEFT JOIN place p ON p.consumer = $1 AND p.topic = l.topic WHERE l.topic = ANY($2::text[])"
+    "SELECT coalesce(sum(at), 0) AS committed, coalesce(sum(waiting), 0) AS waiting FROM "
+    "unnest($2::text[]) AS t(topic), LATERAL (SELECT coalesce((SELECT position FROM place p WHERE "
+    "p.consumer = $1 AND p.topic = t.topic), 0) AS at) p, LATERAL (SELECT count(*) AS waiting FROM log "
+    "WHERE log.topic = t.topic AND log.position > p.at) w"
 )
 BURY = "INSERT INTO dead_letter (consumer, topic, position, error, attempts) VALUES ($1, $2, $3, $4, $5)"
 LETTERS = (
@@ -210,7 +212,7 @@ class PostgresSubscription:
 
     async def place(self) -> Place:
         row = await self.bus._pool.fetchrow(GROUP_PLACE, self.group, list(self.topics))
-        return Place(row["committed"], row["there"])
+        return Place(int(row["committed"]), int(row["committed"] + row["waiting"]))
 
     async def close(self) -> None:
         if self._connection is not None:
