@@ -1,0 +1,48 @@
+"""Lending composed: its steps in the order of the journey, what it hears, what a day brings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from services.lending import (
+    application,
+    approval,
+    filing,
+    filing_batch,
+    overdue,
+    rate_exception,
+    reads,
+    reference_rate,
+    repayment,
+    reversal,
+    working_calendar,
+)
+from services.lending.daily import daily
+from services.lending.loan import Table
+from services.lending.reactions import MEMORY, REMEMBERS
+from shared.events import COMPENSATION, ROSTER
+from shared.service import Service
+
+SERVICE = Service(
+    name="lending",
+    title="Lending",
+    steps=(
+        reference_rate.steps,
+        working_calendar.steps,
+        application.steps,
+        approval.steps,
+        filing_batch.steps,
+        filing.steps,
+        rate_exception.steps,
+        repayment.steps,
+        reversal.steps,
+        overdue.steps,
+        reads.steps,
+    ),
+    metadata=Table.metadata,
+    migrations=Path(__file__).parent / "migrations",
+    hears=(ROSTER, COMPENSATION),
+    remembers=REMEMBERS,
+    memory=MEMORY,
+    daily=daily,
+)

@@ -1,0 +1,131 @@
+"""Money comes back (R-27): the institution posts what it received, singly or thousands of lines at once."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, WrapValidator, model_validator
+from pydantic_core import PydanticCustomError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.lending.batch import (
+    MOST_LINES,
+    BatchResult,
+    Faulty,
+    LineResult,
+    malformed,
+    or_faulty,
+    refused,
+    summary,
+)
+from services.lending.posting import (
+    ItIsARecovery,
+    Line,
+    MoreThanOutstanding,
+    Posted,
+    ReferenceUsed,
+    ValueDateImpossible,
+)
+from services.lending.received import post_all
+from services.lending.shown import RepaymentShown, repayment_shown
+from shared.money import NonNegative
+from shared.problems import IllegalMove, NotFound, Refusal, refusals
+from shared.service import Caller, Session, Today, router
+
+steps = router("repayments")
+Reference = Annotated[str, Field(min_length=1, max_length=100, examples=["HK-20260402-000017"])]
+
+
+class RecordRepayment(BaseModel):
+    """Money received: the bank's own reference, the split it states, and the value date."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reference: Reference
+    principal: NonNegative
+    interest: NonNegative
+    value_date: date
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.principal and not self.interest:
+            raise PydanticCustomError(
+                "money_nothing", "本金和利息不能都为零; principal or interest above zero"
+            )
+        return self
+
+    def line(self, loan_id: UUID) -> Line:
+        return Line(loan_id, self.reference, self.value_date, self.principal, self.interest)
+
+
+class RepaymentOfLoan(RecordRepayment):
+    """A line of a batch: money received on the loan it names."""
+
+    loan_id: UUID
+
+
+class RecordRepayments(BaseModel):
+    """A day's repayments, recorded in this order."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    repayments: list[Annotated[RepaymentOfLoan, WrapValidator(or_faulty)]] = Field(
+        min_length=1, max_length=MOST_LINES
+    )
+
+
+@steps.post(
+    "/v1/loans/{loan_id}/repayments",
+    operation_id="record_repayment",
+    status_code=201,
+    responses=refusals(
+        ReferenceUsed, MoreThanOutstanding, ValueDateImpossible, ItIsARecovery, IllegalMove, NotFound
+    ),
+)
+async def record_repayment(
+    loan_id: UUID, body: RecordRepayment, session: Session, who: Caller, today: Today, response: Response
+) -> RepaymentShown:
+    """Record money received. The same reference again answers the same repayment, with 200."""
+    (outcome,) = await post_all(session, who.party_id, [body.line(loan_id)], today)
+    return answer(outcome, response)
+
+
+def answer(outcome: Posted | Refusal, response: Response) -> RepaymentShown:
+    """The posting as the reply to a single one. Raises its refusal."""
+    if isinstance(outcome, Refusal):
+        raise outcome
+    if outcome.known:
+        response.status_code = 200
+    response.headers["Location"] = f"/v1/loans/{outcome.row.loan_id}/repayments"
+    return repayment_shown(outcome.row)
+
+
+@steps.post("/v1/repayments/batch", operation_id="record_repayments")
+async def record_repayments(
+    body: RecordRepayments, session: Session, who: Caller, today: Today, request: Request
+) -> BatchResult:
+    """Record up to 10,000 repayments; each line is recorded, known already, or refused by itself."""
+    lines: list[RepaymentOfLoan | Faulty] = list(body.repayments)
+    outcomes: dict[int, Posted | Refusal] = {
+        place: malformed(request, line) for place, line in enumerate(lines) if isinstance(line, Faulty)
+    }
+    good = {place: line for place, line in enumerate(lines) if isinstance(line, RepaymentOfLoan)}
+    if good:
+        postings = [line.line(line.loan_id) for line in good.values()]
+        done = await post_all(session, who.party_id, postings, today)
+        outcomes |= dict(zip(good, done, strict=True))
+    return summary([_result(request, place, lines[place], outcomes[place]) for place in range(len(lines))])
+
+
+def _result(
+    request: Request, place: int, line: RepaymentOfLoan | Faulty, outcome: Posted | Refusal
+) -> LineResult:
+    pointer = f"#/repayments/{place}"
+    reference = line.reference if isinstance(line, RepaymentOfLoan) else None
+    if isinstance(outcome, Refusal):
+        return refused(request, pointer, reference, outcome)
+    told = "known" if outcome.known else "done"
+    return LineResult(pointer=pointer, reference=reference, outcome=told, id=outcome.row.id)
