@@ -127,12 +127,7 @@ def schedule(
         principals = _equal_parts(amount_fen, len(dues))
     else:
         principals = [0] * (len(dues) - 1) + [amount_fen]
-    outstanding = accumulate(principals[:-1], int.__sub__, initial=amount_fen)
-    fen_days = [
-        principal * (end - start).days
-        for principal, (start, end) in zip(outstanding, pairwise([disbursed_on, *dues]), strict=True)
-    ]
-    return tuple(map(Instalment, dues, principals, _interest_parts(fen_days, annual_rate, day_count)))
+    return _counted_by_days(principals, annual_rate, [disbursed_on, *dues], day_count)
 
 
 def check_explicit(
@@ -182,8 +177,7 @@ def reschedule(
     due_day: int | None,
     day_count: int,
 ) -> tuple[DueState, ...]:
-    """The dues after bank and borrower planned the rest anew from `from_day`, on which `outstanding_fen`
-    is outstanding.
+    """The dues after the bank planned what is outstanding on `from_day` anew from that day.
 
     Dues up to that day stay; what of their principal is unpaid stays due there. Later dues are replaced by
     the schedule of the rest. Interest the old plan had earned before `from_day` falls on the first new due,
@@ -196,25 +190,20 @@ def reschedule(
     rest = outstanding_fen - sum(due.unpaid_principal_fen for due in past)
     if not later:
         return tuple(past)
-    planned = sum(due.principal_fen for due in later)
-    to_come = interest(planned, annual_rate, (later[0].due_on - from_day).days, day_count)
-    earned = max(0, later[0].interest_fen - round_half_up(to_come))
-    if rest <= 0:
-        anew = [Instalment(later[0].due_on, 0, earned)]
-    else:
-        anew = list(
-            schedule(
-                amount_fen=rest,
-                annual_rate=annual_rate,
-                disbursed_on=from_day,
-                matures_on=matures_on,
-                method=method,
-                due_day=due_day,
-                day_count=day_count,
-            )
+    anew: Sequence[Instalment] = [Instalment(later[0].due_on, 0, 0)]
+    if rest > 0:
+        anew = schedule(
+            amount_fen=rest,
+            annual_rate=annual_rate,
+            disbursed_on=from_day,
+            matures_on=matures_on,
+            method=method,
+            due_day=due_day,
+            day_count=day_count,
         )
-        anew[0] = replace(anew[0], interest_fen=anew[0].interest_fen + earned)
     fresh = [DueState(due.due_on, due.principal_fen, due.interest_fen, 0, 0) for due in anew]
+    earned = _earned_before(from_day, later, annual_rate, day_count)
+    fresh[0] = replace(fresh[0], interest_fen=fresh[0].interest_fen + earned)
     return (*past, *_with_interest_paid(fresh, sum(due.interest_paid_fen for due in later)))
 
 
@@ -345,6 +334,19 @@ def _due_day_of(month: int, due_day: int) -> date:
     return date(year, index + 1, min(due_day, monthrange(year, index + 1)[1]))
 
 
+def _counted_by_days(
+    principals: Sequence[int], annual_rate: Decimal, days: Sequence[date], day_count: int
+) -> tuple[Instalment, ...]:
+    """Instalments that bear the interest of actual days; `days` begins with the disbursement."""
+    outstanding = accumulate(principals[:-1], int.__sub__, initial=sum(principals))
+    fen_days = [
+        principal * (end - start).days
+        for principal, (start, end) in zip(outstanding, pairwise(days), strict=True)
+    ]
+    parts = _interest_parts(fen_days, annual_rate, day_count)
+    return tuple(map(Instalment, days[1:], principals, parts))
+
+
 def _level_instalments(
     amount_fen: int, annual_rate: Decimal, days: Sequence[date], due_day: int, day_count: int
 ) -> tuple[Instalment, ...]:
@@ -409,6 +411,13 @@ def _interest_parts(
         parts.append(part)
         left -= part
     return parts
+
+
+def _earned_before(from_day: date, later: Sequence[DueState], annual_rate: Decimal, day_count: int) -> int:
+    """What of the next due's interest was earned before `from_day`: all but the days still to run."""
+    planned = sum(due.principal_fen for due in later)
+    to_run = interest(planned, annual_rate, (later[0].due_on - from_day).days, day_count)
+    return max(0, later[0].interest_fen - round_half_up(to_run))
 
 
 def _with_what_is_to_come(
