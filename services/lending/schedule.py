@@ -224,7 +224,7 @@ def recompute_interest(
     Interest paid settles the oldest dues first; what is beyond all dues is left to the caller. For methods
     counted by days: an annuity's months and a bank's own list have figures no count of days reproduces.
     """
-    changed_on = max(day for day, _ in steps)
+    changed_on = steps[-1][0]
     starts = [disbursed_on, *(due.due_on for due in dues[:-1])]
     outstanding = _with_what_is_to_come(steps, dues, changed_on)
     fen_days = [_fen_days(outstanding, start, due.due_on) for start, due in zip(starts, dues, strict=True)]
@@ -353,7 +353,8 @@ def _level_instalments(
     """Equal instalments by the annuity formula; `days` begins with the disbursement.
 
     A month bears the annual rate ÷ 12 of what is outstanding. A first or last period that is no whole
-    month bears its actual days: a month's interest would charge for days the loan did not run.
+    month bears its actual days, 30 at the most: a month's interest would charge for days the loan did not
+    run.
     """
     numerator, denominator = annual_rate.as_integer_ratio()
     whole = 1200 * denominator
@@ -364,7 +365,7 @@ def _level_instalments(
             owed = round_half_up(left * numerator, whole)
         else:
             owed = round_half_up(interest(left, annual_rate, (end - start).days, day_count))
-        principal = left if end == days[-1] else min(left, max(0, level - owed))
+        principal = left if end == days[-1] else min(left, level - owed)
         dues.append(Instalment(end, principal, owed))
         left -= principal
     return tuple(dues)
@@ -424,7 +425,7 @@ def _with_what_is_to_come(
     steps: Sequence[tuple[date, int]], dues: Sequence[DueState], changed_on: date
 ) -> list[tuple[date, int]]:
     """The steps so far and those that follow when every later due is met on its day."""
-    known = sorted(steps, key=lambda step: step[0])
+    known = list(steps)
     outstanding, to_come = known[-1][1], sum(due.principal_fen for due in dues if due.due_on > changed_on)
     for due in dues:
         if due.due_on > changed_on:

@@ -232,6 +232,11 @@ def test_r28_equal_instalments_by_the_annuity_formula() -> None:
     assert [due.principal_fen + due.interest_fen for due in dues] == [3_400_221, 3_400_221, 3_400_222]
 
 
+def test_r28_equal_instalments_of_a_few_fen_are_never_negative() -> None:
+    dues = plan("equal_instalment", rate="0", amount_fen=3, end="2026-06-15")
+    assert [due.principal_fen for due in dues] == [1, 1, 1, 0, 0]
+
+
 def test_r28_equal_instalments_of_a_year_at_435() -> None:
     """100,000.00 at 4.35 %, twelve months: 8,530.99 a month, whatever the days of the month."""
     for day_count in (360, 365):
@@ -561,6 +566,13 @@ def test_r28_dues_that_have_passed_keep_their_interest_and_the_last_makes_the_to
     assert interests(again(dues, *steps)) == [31_000, 14_000, 53_500 - 45_000]
 
 
+def test_r28_a_due_on_the_day_of_the_change_stays_and_the_last_is_never_negative() -> None:
+    """Known on 15 March only: 31,000 and 28,000 fell due, more than the 53,500 of all days."""
+    dues = unpaid(plan("bullet_interest_monthly"))
+    steps = ("2026-01-15", 10_000_000), ("2026-02-01", 5_000_000), ("2026-03-15", 5_000_000)
+    assert interests(again(dues, *steps)) == [31_000, 28_000, 0]
+
+
 def test_r28_a_loan_repaid_in_full_owes_interest_for_the_days_it_ran() -> None:
     dues = unpaid(plan("bullet_interest_monthly"))
     assert interests(again(dues, ("2026-01-15", 10_000_000), ("2026-02-25", 0))) == [31_000, 10_000, 0]
@@ -657,6 +669,13 @@ def test_r28_a_new_plan_before_the_first_due_keeps_the_interest_earned_so_far() 
     after = anew(dues, 4_000_000, "2026-01-25", "bullet_interest_monthly")
     assert interests(after) == [10_000 + 8_400, 11_200, 12_400]
     assert paid(after) == [(0, 9_000), (0, 0), (0, 0)]
+
+
+def test_r28_a_new_plan_takes_nothing_off_for_a_due_that_bore_less_than_its_days() -> None:
+    """The bank's list asked 10,000 for days that earn 36,000; from 25 January on 21 × 1,000 follow."""
+    listed = unpaid((Instalment(date(2026, 2, 20), 0, 10_000), Instalment(date(2026, 4, 15), 10_000_000, 0)))
+    after = anew(listed, 10_000_000, "2026-01-25", "bullet_interest_monthly")
+    assert interests(after) == [21_000, 28_000, 31_000]
 
 
 def test_r28_with_nothing_outstanding_a_new_plan_asks_only_for_the_interest_earned() -> None:
