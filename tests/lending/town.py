@@ -87,6 +87,7 @@ class Town:
 
     def __init__(self, it: Alone) -> None:
         self.it = it
+        self.rival_id = RIVAL
         self.alpha = it.client("enterprise", party=ALPHA)
         self.beta = it.client("enterprise", party=BETA)
         self.bank = it.client("institution", party=str(BANK))
@@ -140,7 +141,7 @@ class Town:
         bank = self.bank if at == BANK else self.rival
         return done(await self.approve(application, amount, by=bank))
 
-    def drawdown(self, application: dict[str, Any], amount: str, **more: Any) -> dict[str, Any]:
+    def drawdown(self, application: dict[str, Any], amount: str, /, **more: Any) -> dict[str, Any]:
         """A filing as a bank sends it: a credit loan of a year disbursed today."""
         return {
             "application_id": application["id"],
@@ -156,7 +157,7 @@ class Town:
         } | more
 
     async def file(
-        self, application: dict[str, Any], amount: str, by: httpx.AsyncClient | None = None, **more: Any
+        self, application: dict[str, Any], amount: str, /, by: httpx.AsyncClient | None = None, **more: Any
     ) -> httpx.Response:
         body = self.drawdown(application, amount, **more)
         return await (by or self.bank).post("/v1/loans", json=body, headers=key())
