@@ -6,6 +6,7 @@ from pathlib import Path
 
 from services.lending import (
     application,
+    application_reads,
     approval,
     filing,
     filing_batch,
@@ -15,6 +16,7 @@ from services.lending import (
     reference_rate,
     repayment,
     reversal,
+    withdrawal,
     working_calendar,
 )
 from services.lending.daily import daily
@@ -30,6 +32,7 @@ SERVICE = Service(
         reference_rate.steps,
         working_calendar.steps,
         application.steps,
+        withdrawal.steps,
         approval.steps,
         filing_batch.steps,
         filing.steps,
@@ -37,6 +40,7 @@ SERVICE = Service(
         repayment.steps,
         reversal.steps,
         overdue.steps,
+        application_reads.steps,
         reads.steps,
     ),
     metadata=Table.metadata,

@@ -1,83 +1,31 @@
-"""An enterprise applies for a loan, and may withdraw what was not yet lent (R-20)."""
+"""An enterprise applies for a loan, to one institution (R-20)."""
 
 from __future__ import annotations
 
 from datetime import date
-from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Member
-from sqlalchemy import BigInteger, CheckConstraint, Index, Numeric, Row, select, text
+from sqlalchemy import Row, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import Field
 from starlette.responses import Response
 
-from services.lending import exposure, policy
-from services.lending.loan import Table, fen, one_of
-from services.lending.shown import facts
+from services.lending import policy
+from services.lending.application_row import Application, ApplicationShown, about_application, shown
+from services.lending.lender import InstitutionNotActive
+from services.lending.renewal import RenewalRefused, renewal_possible
 from shared.database import new_id, numbered
-from shared.events import ApplicationWithdrawn, LoanApplied, SecurityType, Terms
-from shared.measures import measures_on
-from shared.money import Amount, Money, Rate
+from shared.events import LoanApplied, SecurityType
+from shared.money import Amount
 from shared.outbox import announce
 from shared.problems import NotFound, Refusal, refusals, uphold
 from shared.rules import Text
 from shared.service import Caller, News, Session, Today, router
-from shared.states import Moves
 
 steps = router("applications")
-MOVES = Moves(
-    {
-        ("applied", "approve"): "approved",
-        ("applied", "reject"): "rejected",
-        ("applied", "withdraw"): "withdrawn",
-        ("approved", "withdraw"): "withdrawn",
-        ("approved", "file"): "approved",
-        ("approved", "file_last"): "filed",
-        ("approved", "lapse"): "lapsed",
-    }
-)
 Months = Annotated[int, Member(ge=1, le=600, description="Whole months.", examples=[12])]
-
-
-class Application(Table, table=True):
-    """An application and what the institution made of it. `unfiled_fen` is approved and not yet filed."""
-
-    __table_args__ = (
-        CheckConstraint("amount_fen > 0", name="application_amount"),
-        CheckConstraint("approved_amount_fen <= amount_fen", name="application_approved"),
-        CheckConstraint(
-            "unfiled_fen BETWEEN 0 AND coalesce(approved_amount_fen, 0)", name="application_rest"
-        ),
-        CheckConstraint(one_of("state", sorted(MOVES.states)), name="application_state"),
-        Index("application_of_institution", "institution_id", "id"),
-        Index("application_of_enterprise", "uscc", "id"),
-        Index("application_lapsing", "lapses_on", postgresql_where=text("state = 'approved'")),
-    )
-
-    id: UUID = Field(primary_key=True)
-    number: str = Field(unique=True)
-    uscc: str
-    enterprise_name: str
-    institution_id: UUID
-    institution_name: str
-    amount_fen: int = fen()
-    term_months: int
-    security_type: str
-    purpose: str
-    renews: UUID | None = None
-    state: str = "applied"
-    applied_on: date
-    decided_on: date | None = None
-    approved_amount_fen: int | None = Field(default=None, sa_type=BigInteger)
-    approved_rate: Decimal | None = Field(default=None, sa_type=Numeric(6, 4))
-    approved_term_months: int | None = None
-    approved_security_type: str | None = None
-    unfiled_fen: int = fen(default=0)
-    lapses_on: date | None = None
-    reason: str | None = None
 
 
 class ApplyForLoan(BaseModel):
@@ -93,66 +41,10 @@ class ApplyForLoan(BaseModel):
     renews: UUID | None = None
 
 
-class ApplicationShown(BaseModel):
-    """An application as its parties see it."""
-
-    id: UUID
-    number: str
-    uscc: str
-    enterprise_name: str
-    institution_id: UUID
-    institution_name: str
-    amount: Money
-    term_months: int
-    security_type: str
-    purpose: str
-    renews: UUID | None
-    state: str
-    applied_on: date
-    decided_on: date | None
-    approved_amount: Money | None
-    approved_rate: Rate | None
-    approved_term_months: int | None
-    approved_security_type: str | None
-    unfiled: Money
-    lapses_on: date | None
-    reason: str | None
-
-
 class NotEligibleToApply(Refusal):
     """The enterprise may not apply today (R-20)."""
 
     title = Text("企业今天不能申请", "Not eligible to apply")
-
-
-class InstitutionNotActive(Refusal):
-    """The institution takes no new business on that day (R-11)."""
-
-    title = Text("机构不在合作期", "Institution not active")
-
-
-class RenewalRefused(Refusal):
-    """The loan named cannot be renewed like this (R-26)."""
-
-    title = Text("不能续贷", "Renewal refused")
-
-
-def shown(row: Application) -> ApplicationShown:
-    """The row as its reply."""
-    return ApplicationShown(**facts(row))
-
-
-def terms(row: Application, *, approved: bool) -> Terms:
-    """The terms as applied for, or as approved, for an event."""
-    return Terms(
-        uscc=row.uscc,
-        enterprise_name=row.enterprise_name,
-        institution_id=row.institution_id,
-        institution_name=row.institution_name,
-        amount=(row.approved_amount_fen or 0) if approved else row.amount_fen,
-        term_months=(row.approved_term_months if approved else None) or row.term_months,
-        security_type=(row.approved_security_type if approved else None) or row.security_type,
-    )
 
 
 FACTS = text(
@@ -162,26 +54,6 @@ FACTS = text(
     "FROM (SELECT 1) AS one LEFT JOIN borrower b ON b.uscc = :uscc "
     "LEFT JOIN lender l ON l.institution_id = :institution"
 )
-RENEWABLE = text(
-    "SELECT outstanding_fen, next_due_on FROM loan WHERE id = :id AND uscc = :uscc "
-    "AND institution_id = :institution AND state = 'active'"
-)
-
-
-async def renewal_possible(
-    session: AsyncSession, renews: UUID, parties: tuple[str, UUID], amount_fen: int, today: date
-) -> None:
-    """R-26, as far as it can be told before the filing; `parties` are USCC and institution. Raises
-    RenewalRefused."""
-    values = {"id": renews, "uscc": parties[0], "institution": parties[1]}
-    old = (await session.execute(RENEWABLE, values)).one_or_none()
-    verdict = policy.may_renew(
-        same_parties=old is not None,
-        amount_fen=amount_fen,
-        outstanding_fen=old.outstanding_fen if old else 0,
-        overdue=old is not None and policy.is_overdue(old.next_due_on, today),
-    )
-    uphold(verdict, RenewalRefused)
 
 
 async def _facts(session: AsyncSession, news: News, uscc: str, institution: UUID, today: date) -> Row[Any]:
@@ -229,49 +101,3 @@ async def apply_for_loan(
     announce(session, LoanApplied(purpose=row.purpose, **about_application(row, today)))
     response.headers["Location"] = f"/v1/applications/{row.id}"
     return shown(row)
-
-
-def about_application(row: Application, today: date, *, approved: bool = False) -> dict[str, Any]:
-    """What every event about an application says."""
-    return {
-        "application_id": row.id,
-        "number": row.number,
-        "terms": terms(row, approved=approved),
-        "business_date": today,
-        "measures": measures_on(today).version,
-    }
-
-
-async def locked(session: AsyncSession, application_id: UUID) -> Application | None:
-    """The application, locked until the transaction ends."""
-    return await session.get(Application, application_id, with_for_update=True)
-
-
-@steps.post(
-    "/v1/applications/{application_id}/withdrawal",
-    operation_id="withdraw_application",
-    responses=refusals(NotFound, Refusal),
-)
-async def withdraw_application(
-    application_id: UUID, session: Session, who: Caller, today: Today
-) -> ApplicationShown:
-    """The enterprise withdraws its application, or what is left of the approval; the room is free again."""
-    row = await locked(session, application_id)
-    if row is None:
-        raise NotFound(Text("未找到这一案件", "No such case"))
-    who.only_own(row.uscc)
-    row.state = MOVES.after(row.state, "withdraw", rule="R-20")
-    await release(session, row)
-    announce(session, ApplicationWithdrawn(**about_application(row, today)))
-    return shown(row)
-
-
-async def release(session: AsyncSession, row: Application) -> None:
-    """Give back the room of what is approved and not filed (R-24)."""
-    await exposure.change(session, {row.uscc: -reserved(row.renews, row.unfiled_fen)})
-    row.unfiled_fen = 0
-
-
-def reserved(renews: UUID | None, unfiled_fen: int) -> int:
-    """How much room the unfiled rest of an approval holds: none for a renewal, which counts once."""
-    return 0 if renews else unfiled_fen

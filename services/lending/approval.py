@@ -11,20 +11,19 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.lending import exposure, policy
-from services.lending.application import (
+from services.lending.application import Months
+from services.lending.application_row import (
     MOVES,
     Application,
     ApplicationShown,
-    InstitutionNotActive,
-    Months,
-    RenewalRefused,
     about_application,
     locked,
-    renewal_possible,
     reserved,
     shown,
 )
 from services.lending.exposure import CeilingExceeded
+from services.lending.lender import InstitutionNotActive
+from services.lending.renewal import RenewalRefused, renewal_possible
 from shared.events import LoanApproved, LoanRejected, SecurityType
 from shared.measures import measures_on
 from shared.money import Amount, Rate

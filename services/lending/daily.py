@@ -12,9 +12,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from services.lending import account, exposure
+from services.lending import account_rows, exposure
 from services.lending.account import Account, about
-from services.lending.application import MOVES, Application, about_application, reserved
+from services.lending.application_row import MOVES, Application, about_application, reserved
 from services.lending.loan import Loan
 from services.lending.overdue_day import begin_overdue
 from services.lending.working_calendar import working_days
@@ -56,7 +56,7 @@ async def detect_overdue(session: AsyncSession, day: date) -> None:
         ids = (await session.execute(due.order_by(col(Loan.next_due_on)).limit(PORTION))).scalars().all()
         if not ids:
             return
-        for held in (await account.load(session, ids)).values():
+        for held in (await account_rows.load(session, ids)).values():
             # Between the look and the lock a repayment may have come in.
             if held.loan.state == "active" and held.overdue_since(day):
                 _fall_overdue(session, held, day, calendar)

@@ -16,11 +16,13 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
-from services.lending import account, exposure, policy, renewal
+from services.lending import account_rows, exposure, policy, renewal
 from services.lending.account import Account
-from services.lending.application import MOVES, InstitutionNotActive, RenewalRefused
+from services.lending.application_row import MOVES
 from services.lending.drawdown import FileLoan
-from services.lending.filing_conditions import (
+from services.lending.filed_loan import announce_filed, loan_of
+from services.lending.filing_conditions import Pricing, governed_by, price, read_facts, uphold_filing
+from services.lending.filing_refusals import (
     ApprovalRunOut,
     ContractNumberTaken,
     DisbursementOutOfTime,
@@ -28,21 +30,15 @@ from services.lending.filing_conditions import (
     MoreThanApproved,
     NotListedAtDisbursement,
     NotTheFirstLoan,
-    Pricing,
     RateAboveCap,
     ReferenceRateUnknown,
-    governed_by,
-    price,
-    read_facts,
-    uphold_filing,
 )
 from services.lending.filing_rows import Filed, plan_of, write
+from services.lending.lender import InstitutionNotActive
 from services.lending.loan import Loan
+from services.lending.renewal import RenewalRefused
 from services.lending.shown import LoanShown, loan_shown
-from shared.database import new_id
-from shared.events import LoanFiled
 from shared.inbox import Heard
-from shared.outbox import announce
 from shared.problems import IllegalMove, NotFound, Refusal, refusals, uphold
 from shared.rules import Text
 from shared.service import Caller, News, Session, Today, router
@@ -110,7 +106,7 @@ class Desk:
     def file(self, line: FileLoan, facts: Row[Any]) -> Loan:
         """Judge the line and put it down; nothing changes when it is refused."""
         pricing = self.judge(line, facts)
-        dues, loan = plan_of(line), _loan(line, facts, pricing, self.today)
+        dues, loan = plan_of(line), loan_of(line, facts, pricing, self.today)
         loan.next_due_on = dues[0].due_on
         rest = self.unfiled_fen.get(facts.id, facts.unfiled_fen) - line.amount
         self.unfiled_fen[facts.id] = rest
@@ -128,7 +124,7 @@ async def file_all(
     session: AsyncSession, heard: Heard, institution: UUID, lines: Sequence[FileLoan], today: date
 ) -> list[Loan | Refusal]:
     """File every line that may be filed; for each its loan, or why it is refused."""
-    renewed = await account.load(session, [line.renews for line in lines if line.renews])
+    renewed = await account_rows.load(session, [line.renews for line in lines if line.renews])
     facts = await read_facts(session, heard, institution, lines, today)
     desk, outcomes = Desk(today, renewed), list[Loan | Refusal]()
     for place, line in enumerate(lines):
@@ -136,67 +132,12 @@ async def file_all(
             if place not in facts:
                 raise NotFound(Text("未找到这一案件", "No such case"))
             loan = desk.file(line, facts[place])
-            _announce(session, desk.filed[-1], today)
+            announce_filed(session, desk.filed[-1], today)
             renewal.close_renewed(session, loan, renewed, today)
             outcomes.append(loan)
         except Refusal as refusal:
             outcomes.append(refusal)
     await write(session, desk.filed, desk.unfiled_fen, desk.state)
-    await account.save(session, renewed.values())
+    await account_rows.save(session, renewed.values())
     await exposure.change(session, desk.freed)
     return outcomes
-
-
-def _loan(line: FileLoan, facts: Row[Any], pricing: Pricing, today: date) -> Loan:
-    measures = governed_by(line)
-    return Loan(
-        **{name: getattr(line, name) for name in AS_FILED},
-        id=new_id(),
-        number=f"L-{today.year}-{facts.serial:06d}",
-        uscc=facts.uscc,
-        enterprise_name=facts.enterprise_name,
-        institution_id=facts.institution_id,
-        institution_name=facts.institution_name,
-        amount_fen=line.amount,
-        day_count=line.day_count or measures.default_day_count,
-        due_day=line.due_day or line.disbursed_on.day,
-        guarantor_name=facts.guarantor_name,
-        purpose=line.purpose or facts.purpose,
-        long_term=policy.is_long_term(line.disbursed_on, line.matures_on, measures),
-        reference_tenor=pricing.tenor,
-        reference_rate=pricing.lpr,
-        rate_reason=line.rate_reason if pricing.above_cap else None,
-        measures=measures.version,
-        filed_on=today,
-        state="exception_pending" if pricing.above_cap else "active",
-        outstanding_fen=line.amount,
-    )
-
-
-AS_FILED = (
-    "application_id",
-    "contract_number",
-    "annual_rate",
-    "disbursed_on",
-    "matures_on",
-    "security_type",
-    "guarantor_id",
-    "repayment_method",
-    "first_loan",
-    "renews",
-)
-FURTHER = ("day_count", "guarantor_name", "purpose", "long_term")
-
-
-def _announce(session: AsyncSession, filed: Filed, today: date) -> None:
-    loan = filed.loan
-    shown = {name: getattr(loan, name) for name in (*AS_FILED, *FURTHER)}
-    event = LoanFiled(
-        **shown,
-        **account.about(loan, today),
-        amount=loan.amount_fen,
-        reference_rate=loan.reference_rate,
-        status=loan.state,
-        position=account.position(loan, filed.states(), {}, today),
-    )
-    announce(session, event)

@@ -17,6 +17,8 @@ from sqlmodel import Field
 
 from services.lending.loan import Table
 from shared.events import AboutGuarantor, AboutInstitution
+from shared.problems import Refusal
+from shared.rules import Text
 
 
 class Lender(Table, table=True):
@@ -33,6 +35,12 @@ class Guarantor(Table, table=True):
     guarantor_id: UUID = Field(primary_key=True)
     name: str
     active: Any = Field(sa_column=Column(DATEMULTIRANGE, nullable=False))
+
+
+class InstitutionNotActive(Refusal):
+    """The institution takes no new business on that day (R-11)."""
+
+    title = Text("机构不在合作期", "Institution not active")
 
 
 def _opening(table: str, key: str) -> TextClause:

@@ -12,7 +12,7 @@ from sqlmodel import col
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.lending import account, policy
+from services.lending import account_rows, policy
 from services.lending.account import Account, about
 from services.lending.loan import OverdueReport
 from services.lending.overdue_day import begin_overdue
@@ -81,7 +81,7 @@ async def report_overdue(
     response: Response,
 ) -> OverdueReported:
     """Report an overdue loan. A late report is accepted and marked with the working days it is late."""
-    held = (await account.load(session, [loan_id])).get(loan_id)
+    held = (await account_rows.load(session, [loan_id])).get(loan_id)
     if held is None:
         raise NotFound(Text("未找到这一案件", "No such case"))
     who.only_own(held.loan.institution_id)

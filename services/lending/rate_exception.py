@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.lending import account, exposure
+from services.lending import account_rows, exposure
 from services.lending.account import about
 from services.lending.loan import RateException
 from services.lending.shown import LoanShown, loan_shown
@@ -39,7 +39,7 @@ async def decide_rate_exception(
     loan_id: UUID, body: DecideRateException, session: Session, who: Caller, today: Today
 ) -> LoanShown:
     """Accept or refuse the rate of a filing that waits as `exception_pending`."""
-    held = (await account.load(session, [loan_id])).get(loan_id)
+    held = (await account_rows.load(session, [loan_id])).get(loan_id)
     if held is None:
         raise NotFound(Text("未找到这一案件", "No such case"))
     loan, accepted = held.loan, body.decision == "accepted"

@@ -1,38 +1,35 @@
-"""Every question about loans and applications: SELECTs only, lists as JSON built by the database."""
+"""Questions about loans: SELECTs only, lists as JSON built by the database."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import Query
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, Select, select, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.lending.account import Account, fill
+from services.lending.account import Account
 from services.lending.account import position as position_of
-from services.lending.application import Application, ApplicationShown, shown
-from services.lending.exposure import Exposure
-from services.lending.loan import Loan, OverdueReport, Repayment, Table
+from services.lending.account_rows import fill
+from services.lending.listing import chosen, newest_first, own
+from services.lending.loan import Loan, OverdueReport, Repayment
 from services.lending.shown import (
     DueShown,
     LoanShown,
     OverdueReportShown,
     RepaymentShown,
-    columns,
     loan_shown,
 )
 from services.lending.working_calendar import warnings, working_days
 from shared.events import LoanStatus, PrincipalStep, SecurityType
-from shared.measures import measures_on
 from shared.money import Money
-from shared.pages import Cursor, Limit, Page, page
+from shared.pages import Cursor, Limit, Page
 from shared.problems import NotFound, refusals
 from shared.rules import Text
 from shared.service import Caller, Session, Today, router
@@ -60,15 +57,6 @@ class Schedule(BaseModel):
     steps: list[PrincipalStep]
 
 
-class ExposureShown(BaseModel):
-    """An enterprise's ceiling and what is used of it by loans and unfiled approvals (R-24)."""
-
-    uscc: str
-    committed: Money
-    ceiling: Money
-    room: Money
-
-
 class LoanFilter(BaseModel):
     """Which loans to list; members left out do not filter."""
 
@@ -83,45 +71,6 @@ class LoanFilter(BaseModel):
     number: str | None = None
     contract_number: str | None = None
     renews: UUID | None = None
-
-
-class ApplicationFilter(BaseModel):
-    """Which applications to list; members left out do not filter."""
-
-    uscc: str | None = None
-    institution_id: UUID | None = None
-    state: str | None = None
-
-
-def own(who: Caller, table: type[Table]) -> list[ColumnElement[bool]]:
-    """The filter of a list for those who see only their own cases, by the kind of party they are."""
-    if who.whose == "all":
-        return []
-    stored = table.__table__.c  # type: ignore[attr-defined]
-    if "enterprise" in who.roles:
-        return [stored.uscc == who.party]
-    column = "guarantor_id" if "guarantor" in who.roles else "institution_id"
-    return [stored[column] == who.party_id]
-
-
-def chosen(table: type[Table], wanted: BaseModel) -> list[ColumnElement[bool]]:
-    """A filter's members as conditions on the columns of the same names."""
-    stored = table.__table__.c  # type: ignore[attr-defined]
-    return [stored[name] == value for name, value in wanted.model_dump(exclude_none=True).items()]
-
-
-async def newest_first(
-    session: AsyncSession,
-    table: type[Table],
-    model: type[BaseModel],
-    where: Sequence[ColumnElement[bool]],
-    limit: int,
-    cursor: str | None,
-) -> Response:
-    """A page of a table's rows as `model`, the newest first (ids are ordered by time)."""
-    query: Select[*tuple[Any, ...]] = select(*columns(table, model)).where(*where)
-    order = [table.__table__.c.id]  # type: ignore[attr-defined]
-    return await page(session, query, order=order, limit=limit, cursor=cursor, descending=True)
 
 
 @steps.get("/v1/loans", operation_id="list_loans", response_model=Page[LoanShown])
@@ -222,35 +171,3 @@ async def list_overdue_reports(
     await loan_of(session, who, loan_id)
     where = [col(OverdueReport.loan_id) == loan_id]
     return await newest_first(session, OverdueReport, OverdueReportShown, where, limit, cursor)
-
-
-@steps.get("/v1/applications", operation_id="list_applications", response_model=Page[ApplicationShown])
-async def list_applications(
-    session: Session,
-    who: Caller,
-    wanted: Annotated[ApplicationFilter, Query()],
-    limit: Limit = 50,
-    cursor: Cursor = None,
-) -> Response:
-    """Applications, newest first: an enterprise's or institution's own, or all."""
-    where = [*own(who, Application), *chosen(Application, wanted)]
-    return await newest_first(session, Application, ApplicationShown, where, limit, cursor)
-
-
-@steps.get("/v1/applications/{application_id}", operation_id="get_application", responses=refusals(NotFound))
-async def get_application(application_id: UUID, session: Session, who: Caller) -> ApplicationShown:
-    """One application and what became of it."""
-    row = await session.get(Application, application_id)
-    if row is None:
-        raise NotFound(Text("未找到这一案件", "No such case"))
-    who.only_own(row.uscc, row.institution_id)
-    return shown(row)
-
-
-@steps.get("/v1/exposures/{uscc}", operation_id="get_exposure", responses=refusals(NotFound))
-async def get_exposure(uscc: str, session: Session, who: Caller, today: Today) -> ExposureShown:
-    """An enterprise's ceiling, and the room that is left under it."""
-    who.only_own(uscc)
-    row = await session.get(Exposure, uscc)
-    committed, ceiling = row.committed_fen if row else 0, measures_on(today).enterprise_ceiling_fen
-    return ExposureShown(uscc=uscc, committed=committed, ceiling=ceiling, room=max(0, ceiling - committed))

@@ -12,8 +12,9 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.lending import account, exposure, policy, posting
+from services.lending import account_rows, exposure, policy, posting
 from services.lending.account import Account, about
+from services.lending.cure import cure_or_settle
 from services.lending.loan import Repayment
 from services.lending.overdue_day import keep_overdue_day
 from services.lending.posting import (
@@ -28,7 +29,7 @@ from services.lending.posting import (
 from services.lending.working_calendar import working_days
 from shared.calendar import WorkingDays
 from shared.database import new_id
-from shared.events import LoanSettled, OverdueCured, RepaymentRecorded, RepaymentReversed
+from shared.events import RepaymentRecorded, RepaymentReversed
 from shared.money import format_money
 from shared.outbox import announce
 from shared.problems import NotFound, Refusal, uphold
@@ -90,7 +91,7 @@ class Ledger:
             **about(loan, self.today),
         )
         announce(self.session, event)
-        self._consequences(held, value_date)
+        cure_or_settle(self.session, held, value_date, self.today, self.calendar)
         return row
 
     def _uphold_no_claim(self, held: Account, line: Line, value_date: date) -> None:
@@ -133,30 +134,6 @@ class Ledger:
         keep_overdue_day(held, self.today, self.calendar)
         return row
 
-    def _consequences(self, held: Account, value_date: date) -> None:
-        """Cured when nothing is overdue any more; settled when nothing is owed at all (R-27, R-32)."""
-        loan = held.loan
-        was = loan.overdue_since
-        if loan.state == "overdue" and held.overdue_since(self.today) is None:
-            held.move("cure", "R-32")
-            loan.overdue_since = loan.report_deadline = None
-            loan.deadline_provisional = False
-            assert was is not None
-            position = held.next_position(self.today)
-            cured = OverdueCured(
-                overdue_since=was, cured_on=value_date, position=position, **about(loan, self.today)
-            )
-            announce(self.session, cured)
-        keep_overdue_day(held, self.today, self.calendar)
-        if held.settled and loan.state in ("active", "exception_pending"):
-            held.move("settle", "R-27")
-            loan.settled_on = value_date
-            position = held.next_position(self.today)
-            announce(
-                self.session,
-                LoanSettled(settled_on=value_date, position=position, **about(loan, self.today)),
-            )
-
     def _row(self, line: Line, principal_fen: int, interest_fen: int, value_date: date) -> Repayment:
         return Repayment(
             id=new_id(),
@@ -176,7 +153,7 @@ async def post_all(
     session: AsyncSession, institution: UUID, lines: Sequence[Line], today: date
 ) -> list[Posted | Refusal]:
     """Record every line that may be recorded; for each its posting, or why it is refused."""
-    accounts = await account.load(session, [line.loan_id for line in lines])
+    accounts = await account_rows.load(session, [line.loan_id for line in lines])
     known = await posting.earlier(session, institution, lines)
     overdue = any(held.loan.state == "overdue" for held in accounts.values())
     ledger = Ledger(
@@ -197,6 +174,6 @@ async def post_all(
         except Refusal as refusal:
             outcomes.append(refusal)
     await posting.write(session, ledger.added)
-    await account.save(session, accounts.values())
+    await account_rows.save(session, accounts.values())
     await exposure.change(session, ledger.freed)
     return outcomes

@@ -12,18 +12,45 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.lending import policy
 from services.lending.account import Account, about
-from services.lending.application import RenewalRefused
 from services.lending.drawdown import FileLoan
 from services.lending.loan import MOVES, Loan
 from shared.events import LoanRenewed
 from shared.outbox import announce
-from shared.problems import uphold
+from shared.problems import Refusal, uphold
 from shared.rules import Text
+
+
+class RenewalRefused(Refusal):
+    """The loan named cannot be renewed like this (R-26)."""
+
+    title = Text("不能续贷", "Renewal refused")
+
+
+RENEWABLE = text(
+    "SELECT outstanding_fen, next_due_on FROM loan WHERE id = :id AND uscc = :uscc "
+    "AND institution_id = :institution AND state = 'active'"
+)
+
+
+async def renewal_possible(
+    session: AsyncSession, renews: UUID, parties: tuple[str, UUID], amount_fen: int, today: date
+) -> None:
+    """R-26, as far as it can be told before the filing; `parties` are USCC and institution. Raises
+    RenewalRefused."""
+    values = {"id": renews, "uscc": parties[0], "institution": parties[1]}
+    old = (await session.execute(RENEWABLE, values)).one_or_none()
+    verdict = policy.may_renew(
+        same_parties=old is not None,
+        amount_fen=amount_fen,
+        outstanding_fen=old.outstanding_fen if old else 0,
+        overdue=old is not None and policy.is_overdue(old.next_due_on, today),
+    )
+    uphold(verdict, RenewalRefused)
 
 
 def uphold_renewal(line: FileLoan, facts: Row[Any], renewed: Mapping[UUID, Account], today: date) -> None:
