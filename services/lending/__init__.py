@@ -11,6 +11,7 @@ A loan begins with its filing (filing.py) and moves on like this (`loan.MOVES`):
 - → `settled`: nothing is owed any more (repayment.py); a reversal opens it again
 - `active` → `renewed`: another filing took its place without principal being repaid (renewal.py)
 
+A roster that changes reaching back before a disbursement makes a case for the office (roster_case.py).
 What lending must know of others it has heard from them: enterprises (borrower.py), institutions and
 guarantors (lender.py), claims (claim.py).
 """

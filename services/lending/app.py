@@ -16,12 +16,13 @@ from services.lending import (
     reference_rate,
     repayment,
     reversal,
+    roster_case,
     withdrawal,
     working_calendar,
 )
 from services.lending.daily import daily
 from services.lending.loan import Table
-from services.lending.reactions import MEMORY, REMEMBERS
+from services.lending.reactions import MEMORY, REACTIONS, REMEMBERS
 from shared.events import COMPENSATION, ROSTER
 from shared.service import Service
 
@@ -42,11 +43,13 @@ SERVICE = Service(
         overdue.steps,
         application_reads.steps,
         reads.steps,
+        roster_case.steps,
     ),
     metadata=Table.metadata,
     migrations=Path(__file__).parent / "migrations",
     hears=(ROSTER, COMPENSATION),
     remembers=REMEMBERS,
+    reactions=REACTIONS,
     memory=MEMORY,
     daily=daily,
 )

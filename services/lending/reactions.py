@@ -10,6 +10,7 @@ from services.lending.lender import (
     institution_closes,
     institution_opens,
 )
+from services.lending.roster_case import exit_reaches_back, list_reaches_back
 from shared.events import (
     ClaimApproved,
     ClaimCancelled,
@@ -25,6 +26,12 @@ from shared.events import (
 )
 from shared.inbox import Reactions
 
+REACTIONS: Reactions = {
+    EnterpriseListed: (list_reaches_back,),
+    EnterpriseDelisted: (list_reaches_back,),
+    InstitutionExited: (exit_reaches_back,),
+    InstitutionDisqualified: (exit_reaches_back,),
+}
 MEMORY = ("borrower", "lender", "guarantor", "claim")
 REMEMBERS: Reactions = {
     EnterpriseListed: (remember_days,),

@@ -15,6 +15,7 @@ from sqlmodel import Field, col
 from starlette.requests import Request
 
 from services.lending.loan import Table
+from services.lending.overdue_day import recount_deadlines
 from shared.calendar import WorkingDays, calendar_warning
 from shared.events import WorkingCalendarSet
 from shared.measures import measures_on
@@ -95,6 +96,8 @@ async def put_calendar(
         session.add(WorkingCalendar(year=year, exceptions=exceptions))
     else:
         row.exceptions = exceptions
+    await session.flush()
+    await recount_deadlines(session, year, await working_days(session))
     version = measures_on(today).version
     announce(
         session,

@@ -162,6 +162,8 @@ async def test_r33_a_year_without_a_plan_is_warned_of_until_the_office_uploads_o
     done(await town.office.put("/v1/calendar/2090", json=set_it))
     calendar = done(await town.bank.get("/v1/calendar/2090"))
     assert (calendar["source"], calendar["exceptions"], calendar["warning"]) == ("office", plan, None)
+    moved = await town.loan(loan)
+    assert (moved["report_deadline"], moved["warnings"]) == ("2090-10-13", [])
     (told,) = await town.it.announced(WorkingCalendarSet)
     assert told.exceptions[date(2090, 10, 2)] is False
 

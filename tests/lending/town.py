@@ -157,7 +157,7 @@ class Town:
         } | more
 
     async def file(
-        self, application: dict[str, Any], amount: str, /, by: httpx.AsyncClient | None = None, **more: Any
+        self, application: dict[str, Any], amount: str, /, by: Any = None, **more: Any
     ) -> httpx.Response:
         body = self.drawdown(application, amount, **more)
         return await (by or self.bank).post("/v1/loans", json=body, headers=key())

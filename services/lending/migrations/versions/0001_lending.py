@@ -282,6 +282,28 @@ TABLES = (
     """
     CREATE INDEX repayment_of_loan ON repayment (loan_id, id)
     """,
+    """
+    CREATE TABLE roster_case (
+        id uuid NOT NULL,
+        loan_id uuid NOT NULL,
+        cause text NOT NULL,
+        found_on date NOT NULL,
+        state text NOT NULL,
+        reason text,
+        decided_on date,
+        decided_by text,
+        PRIMARY KEY (id),
+        CONSTRAINT roster_case_cause CHECK (cause IN ('not_listed', 'institution_not_active')),
+        CONSTRAINT roster_case_state CHECK (state IN ('kept', 'not_covered', 'open')),
+        FOREIGN KEY(loan_id) REFERENCES loan (id)
+    )
+    """,
+    """
+    CREATE UNIQUE INDEX roster_case_once ON roster_case (loan_id, cause)
+    """,
+    """
+    CREATE INDEX roster_case_open ON roster_case (id) WHERE state = 'open'
+    """,
 )
 
 # Published on the 20th of each month, or the next working day; each quote stands until the next. The days
