@@ -18,7 +18,7 @@ from fastapi import FastAPI
 
 from services import city, demo_data
 from services.gateway.app import create as create_gateway
-from services.gateway.upstreams import Remote
+from services.gateway.remote import Remote
 from shared.bus import Bus
 from shared.clock import Clock, SandboxClock, SystemClock
 from shared.embedded_postgres import EmbeddedPostgres, FolderInUse, StartError

@@ -36,6 +36,7 @@ class Days:
         self.daily = daily
         self.poll_seconds = poll_seconds
         self.done: date | None = None
+        self._moved = asyncio.Event()
 
     async def restore(self) -> None:
         """On start: the last day done, and the sandbox's held day if it was moved."""
@@ -52,7 +53,10 @@ class Days:
                 await self.catch_up()
             except Exception:
                 log.exception("the day's work failed; it will be tried again")
-            await asyncio.sleep(self.poll_seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.poll_seconds):
+                    await self._moved.wait()
+            self._moved.clear()
 
     async def catch_up(self) -> None:
         """Do every day that is not done yet, up to today."""
@@ -74,10 +78,16 @@ class Days:
             return day
 
     async def clock_moved(self, session: AsyncSession, events: Sequence[Any]) -> None:
-        """Reaction: hold the sandbox's clock where the gateway put it."""
-        day: date = events[-1].today
+        """Reaction: hold the sandbox's clock where the gateway put it. It only goes forward: a move taken
+        in late must not bring an earlier day back."""
+        clock = self.clock
+        if not isinstance(clock, SandboxClock):
+            return
+        day: date = max(event.today for event in events)
+        if clock.held is None or day > clock.held:
+            clock.hold(day)
         row = (await session.execute(select(business_day))).first()
         if row is not None:
-            await session.execute(update(business_day).values(held=day.isoformat()))
-        with suppress(AttributeError):
-            self.clock.hold(day)  # type: ignore[attr-defined]
+            held = max(row.held or "", day.isoformat())
+            await session.execute(update(business_day).values(held=held))
+        self._moved.set()

@@ -8,6 +8,7 @@ kept: a refusal changed nothing, so sending again is harmless.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 
 from sqlalchemy import Row, text
@@ -45,10 +46,12 @@ def key_of(request: Request, principal: Principal) -> str | None:
     return key
 
 
-async def fingerprint(request: Request) -> bytes:
+async def fingerprint(request: Request, secret: str) -> bytes:
     """What makes two requests the same: method, address and content (a form's parts, not its
-    boundary)."""
-    digest = hashlib.sha256(f"{request.method} {request.url.path}?{request.url.query}\n".encode())
+    boundary). Keyed by the installation's secret: a plain hash, kept for ever, of a request with a
+    password or a phone number in it could be guessed back."""
+    address = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
+    digest = hmac.new(secret.encode(), address, hashlib.sha256)
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         form = await request.form()
         for name, value in form.multi_items():

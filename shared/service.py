@@ -169,7 +169,7 @@ async def _command(running: Running, request: Request, handler: Handler, operati
     sees what the other did and answers by the rules."""
     principal: Principal = request.state.principal
     key = idempotency.key_of(request, principal)
-    mark = await idempotency.fingerprint(request) if key else b""
+    mark = await idempotency.fingerprint(request, running.settings.secret) if key else b""
     for attempt in range(1, TRIES + 1):
         try:
             return await _once(running, request, handler, operation, key, mark)
@@ -213,7 +213,9 @@ async def _once(
         )
         response = await handler(request)
         if key and response.status_code < 300:
-            idempotency.keep(session, principal.subject, key, operation, mark, response)
+            # A step whose answer shows a secret once says what is kept for repeats without it.
+            kept = getattr(request.state, "answer_to_keep", response)
+            idempotency.keep(session, principal.subject, key, operation, mark, kept)
     crashpoints.reach("after_commit")
     after_commit = getattr(request.state, "after_commit", None)
     if after_commit is not None:

@@ -1,64 +1,70 @@
 """One OpenAPI 3.1 document of all services: the one surface.
 
-Identical schemas are shared; schemas of one name and different content are prefixed by their service.
-`python -m services.gateway.openapi` prints it without any database.
+Identical schemas are shared; schemas of one name and different content are prefixed by their service,
+and so is everything that refers to them. `python -m services.gateway.openapi` prints the document
+without any database.
 """
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from services.gateway.routes import METHODS, Clash
+
+Document = Mapping[str, Any]
 REF = "#/components/schemas/"
 DESCRIPTION = (
     "科创贷：科创企业贷款管理与风险补偿。One surface of roster, lending and compensation.\n\n"
     'Amounts are strings with two decimal places (`"1234567.89"`); rates are percent per year with up to '
     "four places; days are business dates in Asia/Shanghai. Refusals are problem documents (RFC 9457) that "
-    "name the rule and the article. Every command takes an `Idempotency-Key`; its answer is kept as long as "
-    "its effect. `x-permissions` says which role may use an operation, and on whose cases."
+    "name the rule and the article; `/problems` lists them. Every command takes an `Idempotency-Key`; its "
+    "answer is kept as long as its effect. `x-permissions` says which role may use an operation, and on "
+    "whose cases: `own` those of its party, `all` everybody's."
 )
 TAG_ORDER = (
-    "identity", "imports", "enterprises", "nominations", "admissions", "guarantors", "registrations",
-    "projects", "reference-rates", "calendar", "applications", "loans", "repayments", "overdue", "fund",
-    "claims", "recoveries", "write-offs", "sandbox",
+    "identity", "imports", "enterprises", "nominations", "admissions", "institutions", "guarantors",
+    "registrations", "projects", "reference-rates", "calendar", "applications", "loans", "repayments",
+    "overdue", "fund", "claims", "recoveries", "write-offs", "assessments", "sandbox",
 )  # fmt: skip
+"""The order of the journey; tags not named here follow by name."""
 
 
-class Clash(Exception):
-    """Two services say different things about the same operation or path."""
-
-
-def merge(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The documents of all services as one; Clash when two share an operation id or path."""
+def merge(documents: Mapping[str, Document]) -> dict[str, Any]:
+    """The documents of all services as one. Raises Clash when two share an operation id or path."""
+    renames = _renames(documents)
     schemas: dict[str, Any] = {}
     paths: dict[str, Any] = {}
-    operations: dict[str, str] = {}
-    renamed = _renames(documents)
     for service, document in documents.items():
-        rename = renamed[service]
-        for name, schema in document.get("components", {}).get("schemas", {}).items():
-            schemas[rename.get(name, name)] = _rewritten(schema, rename)
+        rename = renames[service]
+        for name, schema in _schemas(document).items():
+            final, rewritten = rename.get(name, name), _rewritten(schema, rename)
+            if schemas.setdefault(final, rewritten) != rewritten:
+                raise Clash(f"the schema name {final} of {service} is taken by another schema")
         for path, item in document["paths"].items():
             if path in paths:
-                raise Clash(f"{path} is served by two services")
-            for operation in item.values():
-                operation_id = operation["operationId"]
-                if operation_id in operations:
-                    raise Clash(f"{operation_id} stands in {operations[operation_id]} and {service}")
-                operations[operation_id] = service
+                raise Clash(f"{path} is served by {service} and by another service")
             paths[path] = _rewritten(item, rename)
-    used = {
-        tag for item in paths.values() for operation in item.values() for tag in operation.get("tags", ())
-    }
+    return _whole(paths, schemas)
+
+
+def _whole(paths: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    seen: set[str] = set()
+    used: set[str] = set()
+    for operation in operations({"paths": paths}):
+        if operation["operationId"] in seen:
+            raise Clash(f"two operations are called {operation['operationId']}")
+        seen.add(operation["operationId"])
+        used.update(operation.get("tags", ()))
     ordered = [tag for tag in TAG_ORDER if tag in used] + sorted(used - set(TAG_ORDER))
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Kechuang 科创贷", "version": "1", "description": DESCRIPTION},
+        "info": {"title": "科创贷 Kechuang", "version": "1", "description": DESCRIPTION},
         "servers": [{"url": "/"}],
         "tags": [{"name": tag} for tag in ordered],
-        "paths": paths,
+        "paths": _secured(paths),
         "components": {
             "schemas": dict(sorted(schemas.items())),
             "securitySchemes": {
@@ -72,39 +78,67 @@ def merge(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _renames(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
-    """Per service: the schemas whose name another service uses for something else."""
-    meanings: dict[str, dict[str, set[str]]] = {}
-    for service, document in documents.items():
-        for name, schema in document.get("components", {}).get("schemas", {}).items():
-            meanings.setdefault(name, {}).setdefault(json.dumps(schema, sort_keys=True), set()).add(service)
-    renamed: dict[str, dict[str, str]] = {service: {} for service in documents}
-    for name, different in meanings.items():
-        if len(different) > 1:
-            for services in different.values():
-                for service in services:
-                    renamed[service][name] = f"{service.capitalize()}{name}"
-    return renamed
+def _secured(paths: dict[str, Any]) -> dict[str, Any]:
+    """Wherever a token is needed, say both ways to have one."""
+    for operation in operations({"paths": paths}):
+        if operation.get("security"):
+            operation["security"] = [{"token": []}, {"clientCredentials": []}]
+    return paths
+
+
+def operations(document: Document) -> Iterator[dict[str, Any]]:
+    """Every operation of a document, in its order."""
+    for item in document["paths"].values():
+        yield from (operation for method, operation in item.items() if method in METHODS)
+
+
+def _schemas(document: Document) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = document.get("components", {}).get("schemas", {})
+    return found
+
+
+def _renames(documents: Mapping[str, Document]) -> dict[str, dict[str, str]]:
+    """Per service, its schemas that must be prefixed: another service means something else by the name,
+    be it only because of a schema referred to, which is why one pass is not enough."""
+    renames: dict[str, dict[str, str]] = {service: {} for service in documents}
+    changed = True
+    while changed:
+        changed = False
+        meanings: dict[str, dict[str, list[str]]] = {}
+        for service, document in documents.items():
+            for name, schema in _schemas(document).items():
+                meaning = json.dumps(_rewritten(schema, renames[service]), sort_keys=True)
+                meanings.setdefault(name, {}).setdefault(meaning, []).append(service)
+        for name, different in meanings.items():
+            for service in (s for services in different.values() for s in services if len(different) > 1):
+                if name not in renames[service]:
+                    renames[service][name] = f"{service.capitalize()}{name}"
+                    changed = True
+    return renames
 
 
 def _rewritten(part: Any, rename: Mapping[str, str]) -> Any:
+    """A copy in which every reference (`$ref`, a discriminator's mapping) names the final schema."""
     if isinstance(part, dict):
-        return {
-            key: REF + rename.get(value[len(REF) :], value[len(REF) :])
-            if key == "$ref" and isinstance(value, str) and value.startswith(REF)
-            else _rewritten(value, rename)
-            for key, value in part.items()
-        }
+        return {key: _rewritten(value, rename) for key, value in part.items()}
     if isinstance(part, list):
         return [_rewritten(value, rename) for value in part]
-    return copy.copy(part)
+    if isinstance(part, str) and part.startswith(REF):
+        name = part[len(REF) :]
+        return REF + rename.get(name, name)
+    return part
 
 
-def main() -> None:
+def main() -> int:
+    """Print the document of all services."""
     from services.city import offline_documents
+    from services.gateway.examples import complete
 
-    print(json.dumps(merge(offline_documents()), ensure_ascii=False, indent=1, sort_keys=True))
+    document = complete(merge(offline_documents()))
+    json.dump(document, sys.stdout, ensure_ascii=False, indent=1)
+    print()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,150 +1,104 @@
-"""Signing in: people by name and password, machine clients by their credentials (RFC 6749 §4.4).
-
-An unknown name and a wrong password get the same answer in the same time. After five failures in a
-row an account is locked for fifteen minutes.
-"""
+"""Machine clients get their tokens by client credentials (RFC 6749 §4.4); everybody verifies tokens by
+the published keys (RFC 7517)."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import hashlib
 import hmac
-from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from urllib.parse import unquote_plus
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerifyMismatchError
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 from sqlmodel import col
+from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from services.gateway.account import Account, Client
-from services.gateway.keys import TOKEN_SECONDS, Keys
-from shared.problems import Unauthenticated, refusals
-from shared.rules import Text
+from services.gateway.account import Client
+from services.gateway.keys import Keys, claims_of
+from services.gateway.signing_in import Token
 from shared.service import Running
 
 steps = APIRouter(tags=["identity"])
-HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
-UNKNOWN = HASHER.hash("nobody has this password")
-FAILURES_ALLOWED = 5
-LOCKED_FOR = timedelta(minutes=15)
+FORM = "application/x-www-form-urlencoded"
+UNKNOWN = "0" * 64
+FORM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["grant_type"],
+    "properties": {
+        "grant_type": {"type": "string", "enum": ["client_credentials"]},
+        "client_id": {"type": "string", "description": "Unless sent by HTTP Basic."},
+        "client_secret": {"type": "string", "description": "Unless sent by HTTP Basic."},
+    },
+    "example": {
+        "grant_type": "client_credentials",
+        "client_id": "icbc-core",
+        "client_secret": "shown when the client was made",
+    },
+}
+ERROR: dict[str, Any] = {
+    "description": "RFC 6749 §5.2: `invalid_request`, `unsupported_grant_type` (400), `invalid_client` (401)",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["error"],
+                "properties": {"error": {"type": "string"}, "error_description": {"type": "string"}},
+            }
+        }
+    },
+}
 
 
-class SignIn(BaseModel):
-    """A person's name and password."""
+class OAuthError(Exception):
+    """An error of the token endpoint, in the form RFC 6749 §5.2 prescribes."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    name: str = Field(min_length=1, max_length=100, examples=["office"])
-    password: str = Field(min_length=1, max_length=200)
-
-
-class Token(BaseModel):
-    """An access token (ES256 JWT) and how long it holds, in seconds."""
-
-    access_token: str
-    token_type: str = "Bearer"  # noqa: S105
-    expires_in: int = TOKEN_SECONDS
-
-
-class SignedIn(Token):
-    name: str
-    roles: list[str]
-    party: str | None
-
-
-async def hash_password(password: str) -> str:
-    """argon2id in a worker thread, so that nobody waits for it."""
-    return await asyncio.to_thread(HASHER.hash, password)
-
-
-def _matches(password_hash: str, password: str) -> bool:
-    try:
-        return HASHER.verify(password_hash, password)
-    except (VerifyMismatchError, InvalidHashError):
-        return False
-
-
-@steps.post("/v1/session", operation_id="sign_in", status_code=201, responses=refusals())
-async def sign_in(body: SignIn, request: Request) -> SignedIn:
-    """Sign in with name and password; the answer is an access token."""
-    running = cast(Running, request.app.state.running)
-    now = datetime.now(UTC)
-    async with running.database.reading() as session:
-        account = (
-            await session.execute(select(Account).where(col(Account.name) == body.name))
-        ).scalar_one_or_none()
-    stored = account.password_hash if account else UNKNOWN
-    right = await asyncio.to_thread(_matches, stored, body.password)
-    locked = account is not None and account.locked_until is not None and account.locked_until > now
-    if account is None or not right or not account.active or locked:
-        if account is not None and not right and not locked:
-            await _count_failure(running, account, now)
-        raise Unauthenticated(
-            Text(
-                "用户名或密码不对，或账户已停用；连错五次锁定十五分钟",
-                "Wrong name or password, or the account is closed; five failures lock it for 15 minutes",
-            )
+    def __init__(self, error: str, description: str, status: int = 400) -> None:
+        super().__init__(error)
+        self.answer = JSONResponse(
+            {"error": error, "error_description": description},
+            status,
+            {"Cache-Control": "no-store"}
+            | ({"WWW-Authenticate": 'Basic realm="kechuang", charset="UTF-8"'} if status == 401 else {}),
         )
-    if account.failures:
-        async with running.database.transaction() as session:
-            row = await session.get_one(Account, account.id)
-            row.failures, row.locked_until = 0, None
-    keys = cast(Keys, request.app.state.keys)
-    token = await keys.sign(claims_of(account, f"account:{account.id}", "person"))
-    return SignedIn(access_token=token, name=account.display_name, roles=account.roles, party=account.party)
 
 
-async def _count_failure(running: Running, account: Account, now: datetime) -> None:
-    async with running.database.transaction() as session:
-        row = await session.get_one(Account, account.id, with_for_update=True)
-        row.failures += 1
-        if row.failures >= FAILURES_ALLOWED:
-            row.failures, row.locked_until = 0, now + LOCKED_FOR
-
-
-def claims_of(holder: Account | Client, subject: str, kind: str) -> dict[str, Any]:
-    return {
-        "sub": subject,
-        "name": holder.display_name,
-        "roles": sorted(holder.roles),
-        "party": holder.party,
-        "kind": kind,
-    }
-
-
-@steps.post("/oauth2/token", operation_id="issue_token", response_model=Token, openapi_extra={
-    "requestBody": {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": {
-        "type": "object", "required": ["grant_type"], "properties": {
-            "grant_type": {"type": "string", "enum": ["client_credentials"]},
-            "client_id": {"type": "string"}, "client_secret": {"type": "string"}}}}}}})  # fmt: skip
+@steps.post(
+    "/oauth2/token",
+    operation_id="issue_token",
+    response_model=Token,
+    responses={400: ERROR, 401: ERROR},
+    openapi_extra={"requestBody": {"required": True, "content": {FORM: {"schema": FORM_SCHEMA}}}},
+)
 async def issue_token(request: Request) -> JSONResponse:
     """Client credentials (RFC 6749 §4.4); the client authenticates by HTTP Basic or in the form."""
-    running = cast(Running, request.app.state.running)
+    try:
+        client = await _authenticated(request)
+    except OAuthError as error:
+        return error.answer
+    token = Token(access_token=await cast(Keys, request.app.state.keys).sign(claims_of(client)))
+    return JSONResponse(token.model_dump(), headers={"Cache-Control": "no-store", "Pragma": "no-cache"})
+
+
+async def _authenticated(request: Request) -> Client:
+    """The client whose id and secret were sent. Raises OAuthError."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+        raise OAuthError("invalid_request", f"Content-Type must be {FORM}")
     form = await request.form()
-    if form.get("grant_type") != "client_credentials":
-        return _oauth_error("unsupported_grant_type", 400)
-    client_id, secret = _credentials(
-        request, str(form.get("client_id") or ""), str(form.get("client_secret") or "")
-    )
+    if _one(form, "grant_type") != "client_credentials":
+        raise OAuthError("unsupported_grant_type", "grant_type must be client_credentials")
+    client_id, secret = _credentials(request, form)
+    running = cast(Running, request.app.state.running)
     async with running.database.reading() as session:
-        client = (
-            await session.execute(select(Client).where(col(Client.id) == client_id))
-        ).scalar_one_or_none()
-    known = client.secret_sha256 if client else "0" * 64
-    right = hmac.compare_digest(known, secret_hash(secret))
+        query = select(Client).where(col(Client.id) == client_id)
+        client = (await session.execute(query)).scalar_one_or_none()
+    right = hmac.compare_digest(client.secret if client else UNKNOWN, secret_hash(secret))
     if client is None or not right or not client.active:
-        return _oauth_error("invalid_client", 401)
-    keys = cast(Keys, request.app.state.keys)
-    token = Token(access_token=await keys.sign(claims_of(client, f"client:{client.id}", "machine")))
-    return JSONResponse(token.model_dump(), headers={"Cache-Control": "no-store"})
+        raise OAuthError("invalid_client", "unknown client, wrong secret, or revoked", 401)
+    return client
 
 
 def secret_hash(secret: str) -> str:
@@ -152,22 +106,27 @@ def secret_hash(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _credentials(request: Request, client_id: str, secret: str) -> tuple[str, str]:
+def _one(form: FormData, name: str) -> str | None:
+    """A parameter of the form; sent twice it is an error (RFC 6749 §3.2)."""
+    values = [value for value in form.getlist(name) if isinstance(value, str)]
+    if len(values) > 1:
+        raise OAuthError("invalid_request", f"{name} was sent twice")
+    return values[0] if values else None
+
+
+def _credentials(request: Request, form: FormData) -> tuple[str, str]:
+    """Client id and secret by HTTP Basic or in the form, never both (RFC 6749 §2.3)."""
+    client_id, secret = _one(form, "client_id"), _one(form, "client_secret")
     scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
-        return client_id, secret
+        return client_id or "", secret or ""
+    if secret is not None:
+        raise OAuthError("invalid_request", "credentials by HTTP Basic or in the form, not both")
     try:
         name, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return "", ""
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise OAuthError("invalid_client", "HTTP Basic cannot be read", 401) from error
     return unquote_plus(name), unquote_plus(password)
-
-
-def _oauth_error(error: str, status: int) -> JSONResponse:
-    headers = {"Cache-Control": "no-store"}
-    if status == 401:
-        headers["WWW-Authenticate"] = 'Basic realm="kechuang"'
-    return JSONResponse({"error": error}, status, headers)
 
 
 @steps.get("/.well-known/jwks.json", operation_id="get_keys")

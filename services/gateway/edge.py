@@ -1,0 +1,154 @@
+"""The edge: every request from outside passes here, once, before anything else.
+
+It gets its id and its trace, is refused when its token's access was ended or its body is too large, and
+goes to the service that serves its path or to the gateway's own steps. No body is held. Answers leave
+with headers that keep browsers and caches from doing what they should not.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uuid_utils import uuid4
+
+from services.gateway.ended import Ended
+from services.gateway.surface import Surface
+from shared.problems import InternalError, Refusal, TooLarge, render
+from shared.rules import Text
+
+log = logging.getLogger("kechuang.edge")
+LIMIT_BYTES = 32 * 1024 * 1024
+"""Of one request: several pieces of evidence of 20 MB each go one by one; imports are the largest."""
+OWN_LIMIT_BYTES = 64 * 1024
+"""Of a request to the gateway itself: names and passwords."""
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,100}")
+TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+HEADERS: tuple[tuple[bytes, bytes], ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+UNLESS_SET: tuple[tuple[bytes, bytes], ...] = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+HTTPS_ONLY = (b"strict-transport-security", b"max-age=31536000")
+
+
+class Edge:
+    """ASGI middleware around the gateway's own app."""
+
+    def __init__(self, app: ASGIApp, *, surface: Surface, ended: Ended) -> None:
+        self.app = app
+        self.surface = surface
+        self.ended = ended
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        scope, request_id = _marked(scope)
+        answer = Answer(send, request_id, https=scope["scheme"] == "https")
+        try:
+            self.ended.refuse(scope["headers"])
+            upstream = self.surface.upstream_of(scope["method"], scope["path"])
+            if upstream is None:
+                await self.app(scope, limited(scope, receive, answer, OWN_LIMIT_BYTES), answer)
+            else:
+                await upstream.forward(scope, limited(scope, receive, answer, LIMIT_BYTES), answer)
+        except Refusal as refusal:
+            answer.instead = answer.instead or refusal
+        except Exception:
+            if answer.started and not answer.complete:
+                raise  # the server cuts the connection, so that nobody takes half an answer for a whole
+            if not answer.started and answer.instead is None:
+                log.exception("unhandled error at %s", scope["path"])
+                answer.instead = InternalError(
+                    Text("系统内部错误，请稍后重试", "Internal error; try again later")
+                )
+        await answer.send_instead(scope, receive)
+
+
+class Answer:
+    """Sends the answer on with the edge's headers; `instead` is the refusal to send in its place."""
+
+    def __init__(self, send: Send, request_id: bytes, *, https: bool) -> None:
+        self._send = send
+        self._request_id = request_id
+        self._https = https
+        self.started = False
+        self.complete = False
+        self.instead: Refusal | None = None
+
+    async def __call__(self, message: Message) -> None:
+        if self.instead is not None and not self.started:
+            return
+        if message["type"] == "http.response.start":
+            self.started = True
+            message = {**message, "headers": self._with_own(list(message.get("headers", ())))}
+        elif not message.get("more_body", False):
+            self.complete = True
+        await self._send(message)
+
+    async def send_instead(self, scope: Scope, receive: Receive) -> None:
+        """Send the refusal that stands in the answer's place, if there is one and nothing was sent."""
+        refusal, self.instead = self.instead, None
+        if refusal is not None and not self.started:
+            await render(Request(scope), refusal)(scope, receive, self)
+
+    def _with_own(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        names = {name.lower() for name, _ in headers}
+        headers += HEADERS
+        headers += [(name, value) for name, value in UNLESS_SET if name not in names]
+        headers.append((b"x-request-id", self._request_id))
+        if self._https:
+            headers.append(HTTPS_ONLY)
+        return headers
+
+
+def _marked(scope: Scope) -> tuple[Scope, bytes]:
+    """The request with an id (the caller's, if it is a sane one) and a valid W3C `traceparent`."""
+    request_id = trace = b""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
+            request_id = value
+        elif name == b"traceparent" and TRACEPARENT.fullmatch(value):
+            trace = value
+    dropped = {b"x-request-id", b"traceparent"} | ({b"tracestate"} if not trace else set())
+    request_id = request_id or str(uuid4()).encode()
+    trace = trace or f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01".encode()
+    headers = [(name, value) for name, value in scope["headers"] if name not in dropped]
+    headers += [(b"x-request-id", request_id), (b"traceparent", trace)]
+    return {**scope, "headers": headers}, request_id
+
+
+def limited(scope: Scope, receive: Receive, answer: Answer, limit: int) -> Receive:
+    """Refuse a body over the limit: by its announced length at once, or when it grows past it. Raises
+    TooLarge; whatever the reader makes of it, the caller gets this refusal."""
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), None)
+    if length is not None and length.isdigit():
+        if int(length) > limit:
+            raise _too_large(limit)
+        return receive  # the server holds the body to its announced length
+    seen = 0
+
+    async def counting() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            answer.instead = _too_large(limit)
+            raise answer.instead
+        return message
+
+    return counting
+
+
+def _too_large(limit: int) -> TooLarge:
+    size = f"{limit // 1024} KiB" if limit < 1024 * 1024 else f"{limit // (1024 * 1024)} MiB"
+    return TooLarge(Text(f"内容超过 {size}；请分成几份", f"More than {size}; send it in parts"))
