@@ -30,13 +30,14 @@ test-large: .venv/dev  ## the same tests at full size: 100,000 rows, 2,000 histo
 check: .venv/dev  ## format, lint, types, walls
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-timings 2>&1 | tail -n 3
+	@$(BIN)/lint-imports --no-logo
 
 bench: .venv/dev  ## measure against floors of the same run; prints ratios
 	@$(BIN)/python -m bench $(ARGS)
 
 docs: .venv/dev  ## generate the documents that are woven from the code
 	@$(BIN)/python -m shared.measures.weave
+	@$(BIN)/python -m services.asyncapi
 	@$(BIN)/python -m services.gateway.openapi > docs/openapi.json
 
 lock:  ## resolve pyproject.toml anew into the lock files
