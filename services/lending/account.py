@@ -27,13 +27,13 @@ class Account:
     dues: tuple[DueState, ...] = ()
     repaid: dict[date, int] = field(default_factory=dict)
     saved_dues: tuple[DueState, ...] = ()
-    changed_steps: dict[date, int] = field(default_factory=dict)
+    changed_days: set[date] = field(default_factory=set)
 
     def receive(self, principal_fen: int, interest_fen: int, value_date: date) -> None:
         """Principal falls on the value date, interest is received; negative amounts undo (R-27)."""
         if principal_fen:
             self.repaid[value_date] = self.repaid.get(value_date, 0) + principal_fen
-            self.changed_steps[value_date] = self.changed_steps.get(value_date, 0) + principal_fen
+            self.changed_days.add(value_date)
         self.loan.outstanding_fen -= principal_fen
         self.loan.interest_received_fen += interest_fen
         self.restate()

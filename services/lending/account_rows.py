@@ -70,14 +70,11 @@ async def save(session: AsyncSession, accounts: Collection[Account]) -> None:
         }
         await session.execute(SAVE_DUES, values)
     steps = [
-        (account.loan.id, day, change)
-        for account in accounts
-        for day, change in account.changed_steps.items()
-        if change
+        (account.loan.id, day, account.repaid[day]) for account in accounts for day in account.changed_days
     ]
     if steps:
-        loans, days, changes = (list(part) for part in zip(*steps, strict=True))
-        await session.execute(SAVE_STEPS, {"loans": loans, "days": days, "changes": changes})
+        loans, days, repaid = (list(part) for part in zip(*steps, strict=True))
+        await session.execute(SAVE_STEPS, {"loans": loans, "days": days, "repaid": repaid})
 
 
 DUES = text(
@@ -104,7 +101,6 @@ SAVE_DUES = text(
 
 SAVE_STEPS = text(
     "INSERT INTO principal_step (loan_id, from_day, repaid_fen) "
-    "SELECT * FROM unnest(CAST(:loans AS uuid[]), CAST(:days AS date[]), CAST(:changes AS bigint[])) "
-    "ON CONFLICT (loan_id, from_day) DO UPDATE "
-    "SET repaid_fen = principal_step.repaid_fen + excluded.repaid_fen"
+    "SELECT * FROM unnest(CAST(:loans AS uuid[]), CAST(:days AS date[]), CAST(:repaid AS bigint[])) "
+    "ON CONFLICT (loan_id, from_day) DO UPDATE SET repaid_fen = excluded.repaid_fen"
 )

@@ -25,19 +25,32 @@ from shared.rules import Text
 from shared.service import Caller, News, Session, Today, router
 
 steps = router("applications")
-Months = Annotated[int, Member(ge=1, le=600, description="Whole months.", examples=[12])]
+Months = Annotated[int, Member(ge=1, le=600, description="Whole months.", examples=[24])]
 
 
 class ApplyForLoan(BaseModel):
     """An application to one institution. `renews` names a running loan it is to replace (R-26)."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "institution_id": "0199c4a0-5f5e-7cc3-9d0e-2f1f6f3f7a11",
+                    "amount": "3000000.00",
+                    "term_months": 24,
+                    "security_type": "credit",
+                    "purpose": "采购研发设备",
+                }
+            ]
+        },
+    )
 
     institution_id: UUID
     amount: Amount
     term_months: Months
     security_type: SecurityType
-    purpose: str = Member(min_length=1, max_length=500, examples=["采购研发设备"])
+    purpose: str = Member(min_length=1, max_length=512)
     renews: UUID | None = None
 
 

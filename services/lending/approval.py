@@ -39,7 +39,19 @@ ACTIVE = text("SELECT active @> CAST(:day AS date) FROM lender WHERE institution
 class Approve(BaseModel):
     """What the institution approves. `renews` names the running loan it is to replace (R-26)."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "amount": "3000000.00",
+                    "annual_rate": "3.4500",
+                    "term_months": 24,
+                    "security_type": "credit",
+                }
+            ]
+        },
+    )
 
     amount: Amount
     annual_rate: Rate
@@ -51,9 +63,18 @@ class Approve(BaseModel):
 class Reject(BaseModel):
     """Why the institution rejects."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "reason": "现金流不足以按期还款",
+                },
+            ],
+        },
+    )
 
-    reason: str = Member(min_length=1, max_length=500)
+    reason: str = Member(min_length=1, max_length=512)
 
 
 class MoreThanAppliedFor(Refusal):

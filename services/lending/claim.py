@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import Index, text
+from sqlalchemy import CheckConstraint, Index, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import Field
 
-from services.lending.loan import Table, fen
+from services.lending.loan import Table, fen, one_of
 from shared.events import AboutClaim, ClaimApproved, ClaimCancelled, CompensationPaid
 
 
@@ -23,6 +23,8 @@ class Claim(Table, table=True):
     """An approved claim on a loan: `approved`, then `cancelled` or `paid`."""
 
     __table_args__ = (
+        CheckConstraint(one_of("state", ("approved", "cancelled", "paid")), name="claim_state"),
+        CheckConstraint("fund_paid_fen >= 0 AND guarantor_paid_fen >= 0", name="claim_paid"),
         Index("claim_of_loan", "loan_id", unique=True, postgresql_where=text("state <> 'cancelled'")),
     )
 

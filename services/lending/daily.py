@@ -22,7 +22,7 @@ from shared.calendar import WorkingDays
 from shared.events import ApprovalLapsed, OverdueDetected
 from shared.outbox import announce
 
-PORTION = 500
+PORTION = 512
 
 
 async def daily(session: AsyncSession, day: date) -> None:

@@ -17,7 +17,7 @@ from services.lending.batch import (
     refused,
     summary,
 )
-from services.lending.drawdown import FileLoan
+from services.lending.drawdown import EXAMPLE, FileLoan
 from services.lending.filing import file_all
 from services.lending.loan import Loan
 from shared.problems import Refusal
@@ -30,7 +30,7 @@ Line = Annotated[FileLoan, WrapValidator(or_faulty)]
 class FileLoans(BaseModel):
     """Drawdowns to file, in the order in which they use up their approvals."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"loans": [EXAMPLE]}]})
 
     loans: list[Line] = Field(min_length=1, max_length=MOST_LINES)
 

@@ -140,6 +140,7 @@ class Due(Table, table=True):
     __table_args__ = (
         CheckConstraint("principal_paid_fen BETWEEN 0 AND principal_fen", name="due_principal"),
         CheckConstraint("interest_paid_fen BETWEEN 0 AND interest_fen", name="due_interest"),
+        CheckConstraint("interest_fen <= filed_interest_fen", name="due_filed_interest"),
     )
 
     loan_id: UUID = Field(primary_key=True, foreign_key="loan.id")
@@ -152,9 +153,10 @@ class Due(Table, table=True):
 
 
 class PrincipalStep(Table, table=True):
-    """By how much principal fell on a value date (repaid or renewed; negative: paid out or reversed)."""
+    """By how much principal fell on a value date: repaid or renewed, less what was reversed."""
 
     __tablename__ = "principal_step"
+    __table_args__ = (CheckConstraint("repaid_fen >= 0", name="principal_step_repaid"),)
 
     loan_id: UUID = Field(primary_key=True, foreign_key="loan.id")
     from_day: date = Field(primary_key=True)
@@ -196,6 +198,9 @@ class OverdueReport(Table, table=True):
         UniqueConstraint("loan_id", "overdue_since", name="overdue_report_once"),
         CheckConstraint(
             "unpaid_principal_fen >= 0 AND unpaid_interest_fen >= 0", name="overdue_report_unpaid"
+        ),
+        CheckConstraint(
+            "recorded_principal_fen >= 0 AND recorded_interest_fen >= 0", name="overdue_report_recorded"
         ),
         CheckConstraint("working_days_late >= 0", name="overdue_report_late"),
     )

@@ -37,10 +37,13 @@ class ReportOverdue(BaseModel):
     """What the institution reports. What it leaves out of the amounts is taken from the record;
     `overdue_since` may state the day D the count starts from."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"cause": "主要客户回款延迟", "action": "已上门催收，协商还款计划"}]},
+    )
 
-    cause: str = Field(min_length=1, max_length=2000, examples=["主要客户回款延迟"])
-    action: str = Field(min_length=1, max_length=2000, examples=["已上门催收，协商还款计划"])
+    cause: str = Field(min_length=1, max_length=2048)
+    action: str = Field(min_length=1, max_length=2048)
     unpaid_principal: NonNegative | None = None
     unpaid_interest: NonNegative | None = None
     overdue_since: date | None = None

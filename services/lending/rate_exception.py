@@ -24,10 +24,15 @@ steps = router("loans")
 class DecideRateException(BaseModel):
     """The office's decision, and why."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"decision": "accepted", "reason": "抵押物处置周期长，会议研究同意"}]
+        },
+    )
 
     decision: Literal["accepted", "refused"]
-    reason: str = Field(default="", max_length=500)
+    reason: str = Field(default="", max_length=512)
 
 
 @steps.post(

@@ -35,7 +35,13 @@ class ReferenceRate(Table, table=True):
 class Quoted(BaseModel):
     """A quote: the 1-year and the over-5-year LPR published on a day."""
 
-    model_config = ConfigDict(extra="forbid", from_attributes=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        from_attributes=True,
+        json_schema_extra={
+            "examples": [{"published_on": "2026-08-20", "one_year": "3.0000", "five_year": "3.5000"}]
+        },
+    )
 
     published_on: date
     one_year: Rate

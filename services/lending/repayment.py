@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import date
+from http import HTTPStatus
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, WrapValidator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, WrapValidator, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -36,13 +37,22 @@ from shared.problems import IllegalMove, NotFound, Refusal, refusals
 from shared.service import Caller, Session, Today, router
 
 steps = router("repayments")
-Reference = Annotated[str, Field(min_length=1, max_length=100, examples=["HK-20260402-000017"])]
+Reference = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+EXAMPLE: dict[str, JsonValue] = {
+    "reference": "HK-20260402-000017",
+    "principal": "100000.00",
+    "interest": "3625.00",
+    "value_date": "2026-04-02",
+}
+EXAMPLE_OF_LOAN: dict[str, JsonValue] = {"loan_id": "0199c4a0-5f5e-7cc3-9d0e-2f1f6f3f7a11", **EXAMPLE}
 
 
 class RecordRepayment(BaseModel):
     """Money received: the bank's own reference, the split it states, and the value date."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
 
     reference: Reference
     principal: NonNegative
@@ -64,13 +74,17 @@ class RecordRepayment(BaseModel):
 class RepaymentOfLoan(RecordRepayment):
     """A line of a batch: money received on the loan it names."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_OF_LOAN]})
+
     loan_id: UUID
 
 
 class RecordRepayments(BaseModel):
     """A day's repayments, recorded in this order."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"repayments": [EXAMPLE_OF_LOAN]}]}
+    )
 
     repayments: list[Annotated[RepaymentOfLoan, WrapValidator(or_faulty)]] = Field(
         min_length=1, max_length=MOST_LINES
@@ -98,7 +112,7 @@ def answer(outcome: Posted | Refusal, response: Response) -> RepaymentShown:
     if isinstance(outcome, Refusal):
         raise outcome
     if outcome.known:
-        response.status_code = 200
+        response.status_code = HTTPStatus.OK
     response.headers["Location"] = f"/v1/loans/{outcome.row.loan_id}/repayments"
     return repayment_shown(outcome.row)
 

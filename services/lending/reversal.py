@@ -24,10 +24,13 @@ steps = router("repayments")
 class ReverseRepayment(BaseModel):
     """The reversal's own reference, and why."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"reference": "CZ-20260403-000001", "reason": "入账账号有误"}]},
+    )
 
     reference: Reference
-    reason: str = Field(min_length=1, max_length=500)
+    reason: str = Field(min_length=1, max_length=512)
 
 
 @steps.post(

@@ -71,10 +71,13 @@ class RosterCaseShown(BaseModel):
 class DecideRosterCase(BaseModel):
     """The office's decision, and why."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"decision": "keep", "reason": "放款时在名单内，名单事后更正"}]},
+    )
 
     decision: Literal["keep", "exclude"]
-    reason: str = Member(min_length=1, max_length=500)
+    reason: str = Member(min_length=1, max_length=512)
 
 
 class RosterCaseFilter(BaseModel):

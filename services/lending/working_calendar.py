@@ -25,7 +25,7 @@ from shared.rules import Text
 from shared.service import Session, Today, router
 
 steps = router("calendar")
-Year = Annotated[int, Path(ge=2000, le=2199, description="The calendar year.")]
+Year = Annotated[int, Path(ge=2001, le=2199, description="The calendar year.")]
 
 
 class WorkingCalendar(Table, table=True):
@@ -40,10 +40,13 @@ class WorkingCalendar(Table, table=True):
 class SetCalendar(BaseModel):
     """Every weekday off (false) and every weekend day worked (true) of the year."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"exceptions": {"2027-01-01": False, "2027-01-03": True}}]},
+    )
 
     exceptions: dict[date, bool] = Member(
-        max_length=200, examples=[{"2027-01-01": False, "2027-01-03": True}]
+        max_length=256, examples=[{"2027-01-01": False, "2027-01-03": True}]
     )
 
 

@@ -11,26 +11,26 @@ TABLES = (
     """
     CREATE TABLE application (
         id uuid NOT NULL,
-        number text NOT NULL,
-        uscc text NOT NULL,
-        enterprise_name text NOT NULL,
+        number varchar NOT NULL,
+        uscc varchar NOT NULL,
+        enterprise_name varchar NOT NULL,
         institution_id uuid NOT NULL,
-        institution_name text NOT NULL,
+        institution_name varchar NOT NULL,
         amount_fen bigint NOT NULL,
         term_months integer NOT NULL,
-        security_type text NOT NULL,
-        purpose text NOT NULL,
+        security_type varchar NOT NULL,
+        purpose varchar NOT NULL,
         renews uuid,
-        state text NOT NULL,
+        state varchar NOT NULL,
         applied_on date NOT NULL,
         decided_on date,
         approved_amount_fen bigint,
         approved_rate numeric(6, 4),
         approved_term_months integer,
-        approved_security_type text,
+        approved_security_type varchar,
         unfiled_fen bigint NOT NULL,
         lapses_on date,
-        reason text,
+        reason varchar,
         PRIMARY KEY (id),
         CONSTRAINT application_amount CHECK (amount_fen > 0),
         CONSTRAINT application_approved CHECK (approved_amount_fen <= amount_fen),
@@ -51,8 +51,8 @@ TABLES = (
     """,
     """
     CREATE TABLE borrower (
-        uscc text NOT NULL,
-        name text NOT NULL,
+        uscc varchar NOT NULL,
+        name varchar NOT NULL,
         listed datemultirange DEFAULT '{}' NOT NULL,
         registered boolean DEFAULT false NOT NULL,
         PRIMARY KEY (uscc)
@@ -62,13 +62,15 @@ TABLES = (
     CREATE TABLE claim (
         claim_id uuid NOT NULL,
         loan_id uuid NOT NULL,
-        number text NOT NULL,
-        state text NOT NULL,
+        number varchar NOT NULL,
+        state varchar NOT NULL,
         approved_on date,
         fund_paid_fen bigint NOT NULL,
         guarantor_paid_fen bigint NOT NULL,
         paid_on date,
-        PRIMARY KEY (claim_id)
+        PRIMARY KEY (claim_id),
+        CONSTRAINT claim_paid CHECK (fund_paid_fen >= 0 AND guarantor_paid_fen >= 0),
+        CONSTRAINT claim_state CHECK (state IN ('approved', 'cancelled', 'paid'))
     )
     """,
     """
@@ -76,7 +78,7 @@ TABLES = (
     """,
     """
     CREATE TABLE exposure (
-        uscc text NOT NULL,
+        uscc varchar NOT NULL,
         committed_fen bigint NOT NULL,
         PRIMARY KEY (uscc),
         CONSTRAINT exposure_committed CHECK (committed_fen >= 0)
@@ -85,7 +87,7 @@ TABLES = (
     """
     CREATE TABLE guarantor (
         guarantor_id uuid NOT NULL,
-        name text NOT NULL,
+        name varchar NOT NULL,
         active datemultirange NOT NULL,
         PRIMARY KEY (guarantor_id)
     )
@@ -93,7 +95,7 @@ TABLES = (
     """
     CREATE TABLE lender (
         institution_id uuid NOT NULL,
-        name text NOT NULL,
+        name varchar NOT NULL,
         active datemultirange NOT NULL,
         PRIMARY KEY (institution_id)
     )
@@ -117,35 +119,35 @@ TABLES = (
     """
     CREATE TABLE loan (
         id uuid NOT NULL,
-        number text NOT NULL,
+        number varchar NOT NULL,
         application_id uuid NOT NULL,
-        uscc text NOT NULL,
-        enterprise_name text NOT NULL,
+        uscc varchar NOT NULL,
+        enterprise_name varchar NOT NULL,
         institution_id uuid NOT NULL,
-        institution_name text NOT NULL,
-        contract_number text NOT NULL,
+        institution_name varchar NOT NULL,
+        contract_number varchar NOT NULL,
         amount_fen bigint NOT NULL,
         annual_rate numeric(6, 4) NOT NULL,
         day_count integer NOT NULL,
         due_day integer NOT NULL,
         disbursed_on date NOT NULL,
         matures_on date NOT NULL,
-        security_type text NOT NULL,
+        security_type varchar NOT NULL,
         guarantor_id uuid,
-        guarantor_name text,
-        repayment_method text NOT NULL,
-        purpose text NOT NULL,
+        guarantor_name varchar,
+        repayment_method varchar NOT NULL,
+        purpose varchar NOT NULL,
         first_loan boolean NOT NULL,
         long_term boolean NOT NULL,
         renews uuid,
         renewed_by uuid,
         renewals integer NOT NULL,
-        reference_tenor text,
+        reference_tenor varchar,
         reference_rate numeric(6, 4),
-        rate_reason text,
-        measures text NOT NULL,
+        rate_reason varchar,
+        measures varchar NOT NULL,
         filed_on date NOT NULL,
-        state text NOT NULL,
+        state varchar NOT NULL,
         version integer NOT NULL,
         outstanding_fen bigint NOT NULL,
         interest_received_fen bigint NOT NULL,
@@ -209,6 +211,7 @@ TABLES = (
         PRIMARY KEY (loan_id, due_on),
         CONSTRAINT due_principal CHECK (principal_paid_fen BETWEEN 0 AND principal_fen),
         CONSTRAINT due_interest CHECK (interest_paid_fen BETWEEN 0 AND interest_fen),
+        CONSTRAINT due_filed_interest CHECK (interest_fen <= filed_interest_fen),
         FOREIGN KEY(loan_id) REFERENCES loan (id)
     )
     """,
@@ -226,12 +229,14 @@ TABLES = (
         unpaid_interest_fen bigint NOT NULL,
         recorded_principal_fen bigint NOT NULL,
         recorded_interest_fen bigint NOT NULL,
-        cause text NOT NULL,
-        action text NOT NULL,
-        reported_by text NOT NULL,
+        cause varchar NOT NULL,
+        action varchar NOT NULL,
+        reported_by varchar NOT NULL,
         PRIMARY KEY (id),
         CONSTRAINT overdue_report_once UNIQUE (loan_id, overdue_since),
         CONSTRAINT overdue_report_unpaid CHECK (unpaid_principal_fen >= 0 AND unpaid_interest_fen >= 0),
+        CONSTRAINT overdue_report_recorded
+            CHECK (recorded_principal_fen >= 0 AND recorded_interest_fen >= 0),
         CONSTRAINT overdue_report_late CHECK (working_days_late >= 0),
         FOREIGN KEY(loan_id) REFERENCES loan (id)
     )
@@ -242,16 +247,17 @@ TABLES = (
         from_day date NOT NULL,
         repaid_fen bigint NOT NULL,
         PRIMARY KEY (loan_id, from_day),
+        CONSTRAINT principal_step_repaid CHECK (repaid_fen >= 0),
         FOREIGN KEY(loan_id) REFERENCES loan (id)
     )
     """,
     """
     CREATE TABLE rate_exception (
         loan_id uuid NOT NULL,
-        decision text NOT NULL,
-        reason text NOT NULL,
+        decision varchar NOT NULL,
+        reason varchar NOT NULL,
         decided_on date NOT NULL,
-        decided_by text NOT NULL,
+        decided_by varchar NOT NULL,
         PRIMARY KEY (loan_id),
         CONSTRAINT rate_decision CHECK (decision IN ('accepted', 'refused')),
         FOREIGN KEY(loan_id) REFERENCES loan (id)
@@ -262,13 +268,13 @@ TABLES = (
         id uuid NOT NULL,
         loan_id uuid NOT NULL,
         institution_id uuid NOT NULL,
-        reference text NOT NULL,
+        reference varchar NOT NULL,
         principal_fen bigint NOT NULL,
         interest_fen bigint NOT NULL,
         value_date date NOT NULL,
         recorded_on date NOT NULL,
         reverses uuid,
-        reason text,
+        reason varchar,
         PRIMARY KEY (id),
         CONSTRAINT repayment_reference UNIQUE (institution_id, reference),
         CONSTRAINT repayment_reversed_once UNIQUE (reverses),
@@ -286,12 +292,12 @@ TABLES = (
     CREATE TABLE roster_case (
         id uuid NOT NULL,
         loan_id uuid NOT NULL,
-        cause text NOT NULL,
+        cause varchar NOT NULL,
         found_on date NOT NULL,
-        state text NOT NULL,
-        reason text,
+        state varchar NOT NULL,
+        reason varchar,
         decided_on date,
-        decided_by text,
+        decided_by varchar,
         PRIMARY KEY (id),
         CONSTRAINT roster_case_cause CHECK (cause IN ('not_listed', 'institution_not_active')),
         CONSTRAINT roster_case_state CHECK (state IN ('kept', 'not_covered', 'open')),
