@@ -1,81 +1,72 @@
-"""A single-node Apache Kafka broker (KRaft) without Docker, from the jars `pom.xml` resolves.
+"""A single-node Apache Kafka broker (KRaft) without Docker, from the jars `pom.xml` names.
 
-    python -m deploy.kafka.broker FOLDER [PORT]    run one until Ctrl-C
+    python -m deploy.kafka.broker run [--folder F] [--port P] [--secure]    until Ctrl-C or `stop`
+    python -m deploy.kafka.broker format | stop [--folder F]
 
-Tests use `Broker`: start, kill -9, restart on the same folder and port, pause and resume. Listeners:
+Tests use `Broker`: start, kill -9, restart on the same folder and ports, pause and resume. Listeners:
 PLAINTEXT, and with `secure=True` also SASL_SSL with SCRAM-SHA-512 under a certificate made on the spot.
+Everything listens on this machine only, and the user's password is public: never for production.
 """
 
 from __future__ import annotations
 
 import ctypes
-import shutil
+import fcntl
+import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from dataclasses import astuple
 from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
 
-HERE = Path(__file__).parent
-LIBS = HERE / "target" / "libs"
-CLUSTER_ID = "kechuang-tests-cluster"[:22]
-START_SECONDS = 60.0
-JVM = ("-Xms256m", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto")
+from deploy.kafka.certificates import make_certificates
+from deploy.kafka.configuration import Ports, properties
+from deploy.kafka.jars import HERE, LIBS, NoBroker, available, java, resolve
+from deploy.kafka.knock import answers, listens
+
+__all__ = ["PASSWORD", "USER", "Broker", "NoBroker", "StartFailed", "available", "resolve"]
+
 USER, PASSWORD = "kechuang", "only-for-tests"
+CLUSTER_ID = "kechuang-one-node-0000"
+START_SECONDS, STOP_SECONDS = 60.0, 30.0
+PR_SET_PDEATHSIG = 1
+JVM = ("-Xms256m", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto")
 
 
-class NoBroker(Exception):
-    """A broker cannot be had here; the message says what is missing."""
-
-
-def available() -> str | None:
-    """None when a broker can be started here, else what is missing."""
-    if shutil.which("java") is None:
-        return "no Java on the PATH (Java 17 or later)"
-    if not _resolved() and shutil.which("mvn") is None:
-        return "no Maven on the PATH to fetch the broker's jars"
-    return None
-
-
-def _resolved() -> bool:
-    return any(LIBS.glob("kafka_2.13-*.jar"))
-
-
-def resolve() -> None:
-    """Fetch the jars when they are not there yet."""
-    if _resolved():
-        return
-    if why := available():
-        raise NoBroker(why)
-    done = subprocess.run(  # noqa: S603
-        ["mvn", "-q", "-B", "package", "-f", str(HERE / "pom.xml")],  # noqa: S607
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode != 0:
-        raise NoBroker(f"Maven could not fetch the broker: {(done.stdout + done.stderr)[-500:]}")
+class StartFailed(Exception):
+    """The broker was there and did not format or start; the message ends with its log."""
 
 
 class Broker:
-    """One broker whose state lies in `folder`; listens on 127.0.0.1 only."""
+    """One broker whose state lies in `folder`. It dies with the thread that started it, so start it
+    from a thread that lives as long as the broker is wanted (the main one)."""
 
-    def __init__(self, folder: Path, *, port: int = 0, secure: bool = False) -> None:
+    def __init__(self, folder: Path, port: int = 0, *, secure: bool = False) -> None:
+        """`port` 0: the port the folder's broker had before, or a free one."""
         self.folder = folder.absolute()
-        self.port = port or _free_port()
-        self.controller_port = _free_port()
-        self.secure_port = _free_port() if secure else 0
+        self.ports = Ports.of(self.folder, port, secure)
         self._process: subprocess.Popen[bytes] | None = None
+        self._hold: IO[str] | None = None
 
     @property
     def servers(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        """The bootstrap servers of the PLAINTEXT listener."""
+        return f"127.0.0.1:{self.ports.plain}"
 
     @property
     def secure_servers(self) -> str:
-        return f"localhost:{self.secure_port}"
+        """The bootstrap servers of the SASL_SSL listener: USER, PASSWORD, SCRAM-SHA-512, `ca_file`."""
+        if not self.ports.secure:
+            raise ValueError("this broker has no SASL_SSL listener: Broker(..., secure=True)")
+        return f"localhost:{self.ports.secure}"
+
+    @property
+    def port(self) -> int:
+        return self.ports.plain
 
     @property
     def ca_file(self) -> Path:
@@ -83,189 +74,171 @@ class Broker:
 
     @property
     def log(self) -> Path:
+        """What the broker says of itself; what the JVM says (a crash) is in `broker.out` beside it."""
         return self.folder / "broker.log"
 
-    def start(self) -> None:
-        """Format the folder if it is new, start, and wait until the broker takes connections."""
+    @property
+    def pid(self) -> int | None:
+        """The JVM's process id while it runs."""
+        running = self._process is not None and self._process.poll() is None
+        return self._process.pid if running and self._process else None
+
+    def format(self) -> None:
+        """Write the configuration and make the log folder, if it is new. Safe to repeat.
+
+        Raises NoBroker when the jars cannot be had, StartFailed when formatting fails.
+        """
         resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
-        config = self.folder / "server.properties"
-        if not (self.folder / "data" / "meta.properties").exists():
-            if self.secure_port:
-                _make_certificate(self.folder)
-            config.write_text(self._properties(), "utf-8")
-            self._format(config)
-        self._process = self._java("kafka.Kafka", str(config))
-        self._await_ready()
+        self.ports.keep(self.folder)
+        server_file = self.folder / "server.pem"
+        if self.ports.secure and not server_file.exists():
+            make_certificates(self.ca_file, server_file)
+        data, config = self.folder / "data", self.folder / "server.properties"
+        config.write_text(properties(self.ports, data, server_file), "utf-8")
+        if (data / "meta.properties").exists():
+            return
+        arguments = ["format", "-t", CLUSTER_ID, "-c", str(config), "--standalone"]
+        # The user is always made, so that a folder may get its SASL_SSL listener later.
+        arguments += ["--add-scram", f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"]
+        if self._java("kafka.tools.StorageTool", *arguments).wait(START_SECONDS) != 0:
+            raise StartFailed(f"formatting failed: {self._last_words()}")
 
-    def _await_ready(self) -> None:
-        assert self._process is not None
+    def start(self) -> None:
+        """Format if need be, start, and return when the broker takes part in its cluster.
+
+        Raises NoBroker when the jars cannot be had, StartFailed when it does not come up.
+        """
+        self._take_folder()
+        try:
+            self._start()
+        except BaseException:
+            self.kill()
+            raise
+
+    def _start(self) -> None:
+        # Whoever listens there already would be taken for the broker about to start.
+        for port in filter(None, astuple(self.ports)):
+            if listens(port):
+                raise StartFailed(f"somebody listens on port {port} already")
+        self.format()
+        self._process = self._java("kafka.Kafka", str(self.folder / "server.properties"))
+        (self.folder / "broker.pid").write_text(str(self._process.pid), "ascii")
+        self._await_ready(self._process)
+
+    def _take_folder(self) -> None:
+        """One broker at a time works in a folder; the hold ends with `stop`, `kill`, or this process."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        hold = open(self.folder / "lock", "w", encoding="ascii")  # noqa: SIM115
+        try:
+            fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as taken:
+            hold.close()
+            raise StartFailed(f"a broker runs in {self.folder} already") from taken
+        self._hold = hold
+
+    def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while not _listens(self.port):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise NoBroker(f"the broker did not start: {self.log.read_text('utf-8', 'replace')[-800:]}")
-            time.sleep(0.05)
+        while not answers(self.ports.plain, limit_seconds=1.0):
+            if process.poll() is not None:
+                raise StartFailed(f"the broker ended with {process.returncode}: {self._last_words()}")
+            if time.monotonic() > deadline:
+                raise StartFailed(f"the broker is not ready in {START_SECONDS} s: {self._last_words()}")
+            time.sleep(0.02)
+
+    def answers(self, limit_seconds: float = 1.0) -> bool:
+        """Whether the broker answers within the limit and takes part in its cluster."""
+        return answers(self.ports.plain, limit_seconds)
 
     def stop(self) -> None:
-        """Stop orderly."""
-        self._end(signal.SIGTERM, 30)
+        """Stop orderly; does nothing when it does not run."""
+        self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it as a power cut would."""
-        self._end(signal.SIGKILL, 10)
+        """End it as kill -9 does; the data stays."""
+        self._end(signal.SIGKILL)
 
     def restart(self) -> None:
+        """Stop orderly and start again, on the same folder and ports."""
         self.stop()
         self.start()
 
     def pause(self) -> None:
-        """Stop answering without closing connections."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        """Stop answering without closing a connection, as a hanging machine; in force on return."""
+        process = self._running()
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
 
     def resume(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        self._running().send_signal(signal.SIGCONT)
 
-    def _end(self, kind: signal.Signals, limit: float) -> None:
+    def wait(self) -> int:
+        """Wait until the broker ends by itself or by `stop` from outside; its exit status."""
+        return self._running().wait()
+
+    def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            return
-        self._process.send_signal(signal.SIGCONT)
-        self._process.send_signal(kind)
-        try:
-            self._process.wait(limit)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(10)
-        self._process = None
+            raise RuntimeError("this broker is not running")
+        return self._process
 
-    def _format(self, config: Path) -> None:
-        arguments = ["format", "-t", CLUSTER_ID, "-c", str(config), "--standalone"]
-        if self.secure_port:
-            arguments += ["--add-scram", f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"]
-        process = self._java("kafka.tools.StorageTool", *arguments)
-        if process.wait(60) != 0:
-            raise NoBroker(f"formatting failed: {self.log.read_text('utf-8', 'replace')[-800:]}")
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        hold, self._hold = self._hold, None
+        if process is not None:
+            self._end_process(process, how)
+        if hold is not None:
+            hold.close()
+
+    def _end_process(self, process: subprocess.Popen[bytes], how: signal.Signals) -> None:
+        process.send_signal(how)
+        process.send_signal(signal.SIGCONT)  # A paused process hears SIGTERM only when it goes on.
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(STOP_SECONDS)
+        (self.folder / "broker.pid").unlink(missing_ok=True)
 
     def _java(self, main: str, *arguments: str) -> subprocess.Popen[bytes]:
-        logging = f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}"
-        command = ["java", *JVM, logging, "-cp", f"{LIBS}/*", main, *arguments]
-        with open(self.log, "ab") as log:
+        settings = (
+            f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}",
+            f"-Dkechuang.kafka.log={self.log}",
+        )
+        command = [java() or "java", *JVM, *settings, "-cp", f"{LIBS}/*", main, *arguments]
+        with open(self.folder / "broker.out", "ab") as out:
             return subprocess.Popen(  # noqa: S603
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.folder,
                 start_new_session=True, preexec_fn=_die_with_parent(),
             )  # fmt: skip
 
-    def _properties(self) -> str:
-        listeners = [f"PLAINTEXT://127.0.0.1:{self.port}", f"CONTROLLER://127.0.0.1:{self.controller_port}"]
-        advertised = [f"PLAINTEXT://127.0.0.1:{self.port}"]
-        lines = {
-            "process.roles": "broker,controller",
-            "node.id": "1",
-            "controller.quorum.bootstrap.servers": f"127.0.0.1:{self.controller_port}",
-            "controller.listener.names": "CONTROLLER",
-            "inter.broker.listener.name": "PLAINTEXT",
-            "log.dirs": str(self.folder / "data"),
-            "auto.create.topics.enable": "false",
-            "offsets.topic.replication.factor": "1",
-            "offsets.topic.num.partitions": "3",
-            "transaction.state.log.replication.factor": "1",
-            "transaction.state.log.min.isr": "1",
-            "share.coordinator.state.topic.replication.factor": "1",
-            "share.coordinator.state.topic.min.isr": "1",
-            "group.initial.rebalance.delay.ms": "0",
-            "group.min.session.timeout.ms": "1000",
-            "num.network.threads": "2",
-            "num.io.threads": "2",
-            "log.cleaner.dedupe.buffer.size": "4194304",
-        }
-        protocols = "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT"
-        if self.secure_port:
-            listeners.append(f"SECURE://localhost:{self.secure_port}")
-            advertised.append(f"SECURE://localhost:{self.secure_port}")
-            protocols += ",SECURE:SASL_SSL"
-            lines |= {
-                "sasl.enabled.mechanisms": "SCRAM-SHA-512",
-                "ssl.keystore.type": "PEM",
-                "ssl.keystore.location": str(self.folder / "server.pem"),
-                "listener.name.secure.scram-sha-512.sasl.jaas.config": (
-                    "org.apache.kafka.common.security.scram.ScramLoginModule required;"
-                ),
-            }
-        lines |= {
-            "listeners": ",".join(listeners),
-            "advertised.listeners": ",".join(advertised),
-            "listener.security.protocol.map": protocols,
-        }
-        return "".join(f"{name}={value}\n" for name, value in lines.items())
+    def _last_words(self) -> str:
+        told = (self.folder / name for name in ("broker.out", "broker.log"))
+        return "\n".join(path.read_text("utf-8", "replace")[-1000:] for path in told if path.exists())
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
 
 
 def _die_with_parent() -> Callable[[], None] | None:
     if sys.platform != "linux":
         return None
-    libc = ctypes.CDLL(None)
+    libc, parent = ctypes.CDLL(None), os.getpid()
 
     def ask() -> None:
-        libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # It died before we asked.
+            os._exit(1)
 
     return ask
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _make_certificate(folder: Path) -> None:
-    """A self-signed certificate for localhost: its own authority (`ca.pem`) and the broker's key."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=30))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(serialization.Encoding.PEM)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / "ca.pem").write_bytes(pem)
-    server = folder / "server.pem"
-    server.touch(mode=0o600)
-    server.write_bytes(private + pem)
-
-
-def main() -> None:
-    broker = Broker(Path(sys.argv[1]), port=int(sys.argv[2]) if len(sys.argv) > 2 else 9092)
-    broker.start()
-    print(f"Kafka listens on {broker.servers}; log in {broker.log}; Ctrl-C stops it", flush=True)
-    try:
-        signal.pause()
-    except KeyboardInterrupt:
-        broker.stop()
-
-
 if __name__ == "__main__":
+    from deploy.kafka.command import main
+
     main()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -81,14 +80,6 @@ async def test_topics_are_kept_for_ever_and_made_once(broker: Broker) -> None:
     await consumer.stop()
 
 
-@pytest.fixture
-async def own_broker(tmp_path: Path) -> Broker:
-    """A broker that this test may hurt."""
-    broker = Broker(tmp_path / "kafka")
-    broker.start()
-    return broker
-
-
 async def test_a_send_with_the_broker_away_ends_and_the_next_one_arrives(
     own_broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,7 +98,6 @@ async def test_a_send_with_the_broker_away_ends_and_the_next_one_arrives(
     told = {record.event_id.int async for batch in bus.history([topic]) for record in batch}
     assert {1, 3} <= told
     await bus.close()
-    own_broker.stop()
 
 
 async def test_after_a_broker_was_killed_and_came_back_publishing_and_reading_go_on(
@@ -144,4 +134,3 @@ async def test_after_a_broker_was_killed_and_came_back_publishing_and_reading_go
             await anew.close()
     assert {record.event_id.int for record in second} == {2}
     await bus.close()
-    own_broker.stop()
