@@ -63,17 +63,20 @@ def test_every_json_body_shows_an_example(name: str) -> None:
     assert without == []
 
 
-def _has_example(body: Mapping[str, Any], schemas: Mapping[str, Any]) -> bool:
-    """At the media type, at the schema, or at every member that must be sent."""
-    schema = body["schema"]
-    schema = schemas[schema["$ref"].rsplit("/", 1)[-1]] if "$ref" in schema else schema
-    members = schema.get("properties", {})
-    return any(word in part for part in (body, schema) for word in ("example", "examples")) or (
-        bool(members)
-        and all(
-            "examples" in members[name] or "const" in members[name] for name in schema.get("required", ())
-        )
-    )
+def _has_example(part: Mapping[str, Any], schemas: Mapping[str, Any]) -> bool:
+    """Here, at the schema, or at every member (and every item of a list) that must be sent."""
+    if any(word in part for word in ("example", "examples", "const", "default")):
+        return True
+    if "schema" in part:
+        return _has_example(part["schema"], schemas)
+    if "$ref" in part:
+        return _has_example(schemas[part["$ref"].rsplit("/", 1)[-1]], schemas)
+    if "items" in part:
+        return _has_example(part["items"], schemas)
+    if "enum" in part or part.get("type") == "boolean":
+        return True
+    members = part.get("properties", {})
+    return bool(members) and all(_has_example(members[name], schemas) for name in part.get("required", ()))
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -22,6 +22,7 @@ from tests.guards.source import CITY, SERVICES
 
 LINTER: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
 CONTRACTS: dict[str, dict[str, Any]] = {contract["id"]: contract for contract in LINTER["contracts"]}
+NAMING = ("modules", "source_modules", "forbidden_modules", "protected_modules", "allowed_importers")
 RUN = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 
