@@ -35,7 +35,7 @@ def plain_url(url: str) -> str:
 
 def numbered(kind: str, sequence: str, day: date) -> ColumnElement[str]:
     """A readable number such as `L-2026-000123` from a sequence; it may have gaps."""
-    digits = func.lpad(func.nextval(sequence).cast(SqlText), 6, "0")
+    digits = func.to_char(func.nextval(sequence), "FM999999000000")  # at least six; lpad would cut a seventh
     return literal(f"{kind}-{day.year}-") + digits
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date
 from uuid import uuid4
 
+from sqlalchemy import text
+
 from shared.events import (
     ApplicationWithdrawn,
     ApprovalLapsed,
@@ -175,3 +177,12 @@ async def test_the_list_of_applications_shows_own_cases_page_by_page(town: Town)
     by_enterprise = done(await town.office.get(f"/v1/applications?uscc={ALPHA}"))["items"]
     assert [row["id"] for row in by_enterprise] == mine[::-1]
     assert by_enterprise[0] == done(await town.alpha.get(f"/v1/applications/{mine[-1]}"))
+
+
+async def test_numbers_go_on_beyond_six_digits(town: Town) -> None:
+    async with town.it.running.database.transaction() as session:
+        await session.execute(text("SELECT setval('application_number', 999998)"))
+        await session.execute(text("SELECT setval('loan_number', 999999)"))
+    numbers = [(await town.apply("1.00"))["number"] for _ in range(2)]
+    assert numbers == ["A-2026-999999", "A-2026-1000000"]
+    assert (await town.lend("1.00"))["number"] == "L-2026-1000000"

@@ -234,7 +234,7 @@ async def test_r27_a_batch_records_each_line_by_itself(town: Town) -> None:
     assert (again["done"], again["known"]) == (0, 5)
 
 
-async def test_r27_a_day_of_ten_thousand_lines_is_one_batch(town: Town) -> None:
+async def test_r27_two_thousand_lines_are_one_batch_and_more_than_ten_thousand_none(town: Town) -> None:
     loans = [await town.lend("1000.00") for _ in range(20)]
     lines = [
         {
@@ -261,3 +261,14 @@ async def test_r27_another_institutions_loan_is_answered_like_one_that_does_not_
     assert answer.status_code == nobody.status_code == 404
     assert answer.json() | {"instance": ""} == nobody.json() | {"instance": ""}
     assert UUID(loan["id"])
+
+
+async def test_r24_a_reversal_states_a_fact_and_the_next_approval_finds_the_room_gone(town: Town) -> None:
+    loan = await town.lend("10000000.00")
+    repayment = done(await town.repay(loan, "4000000.00"))
+    await town.lend("4000000.00")
+    assert await town.room() == "0.00"
+    done(await reverse(town, repayment))
+    assert (await town.loan(loan))["outstanding"] == "10000000.00"
+    assert await town.room() == "0.00"
+    refused(await town.approve(await town.apply("0.01"), "0.01"), "R-24", "ceiling-exceeded")
