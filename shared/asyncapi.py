@@ -87,7 +87,7 @@ def _message(event: type[Event]) -> dict[str, Any]:
 def _headers(event: type[Event]) -> dict[str, Any]:
     return {
         "type": "object",
-        "required": ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time"],
+        "required": ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "content-type"],
         "properties": {
             "ce_specversion": {"type": "string", "const": "1.0"},
             "ce_id": {
@@ -98,6 +98,7 @@ def _headers(event: type[Event]) -> dict[str, Any]:
             "ce_source": {"type": "string", "const": f"/{event.topic}"},
             "ce_type": {"type": "string", "const": event.__name__},
             "ce_time": {"type": "string", "format": "date-time"},
+            "content-type": {"type": "string", "const": "application/json"},
             "ce_traceparent": {"type": "string", "description": "W3C trace context, if the command had one."},
         },
     }

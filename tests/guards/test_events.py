@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from shared.asyncapi import document as asyncapi_document
-from shared.events import EVENTS, GATEWAY, TOPICS, Event
+from shared.bus import Outgoing
+from shared.events import EVENTS, GATEWAY, LENDING, TOPICS, Event
+from shared.kafka_bus import headers_of
 from tests.guards.golden import FOLDER, breaks, form_of, kept
 from tests.guards.source import CITY, SERVICES, constants, parsed, python, service
 
@@ -123,6 +126,19 @@ def test_the_asyncapi_document_tells_every_event_once() -> None:
     filed = told["components"]["schemas"]["LoanFiled"]["properties"]
     assert filed["position"] == {"$ref": "#/components/schemas/Position"}
     assert filed["amount"]["type"] == "string"
+
+
+def test_the_headers_told_are_those_on_the_wire() -> None:
+    record = Outgoing(
+        LENDING, "key", UUID(int=1), "LoanFiled", datetime(2026, 3, 2, tzinfo=UTC), "00-trace", b"{}"
+    )
+    wire = {name: value.decode() for name, value in headers_of(record)}
+    told = asyncapi_document({})["components"]["messages"]["LoanFiled"]["headers"]
+    assert wire.keys() == told["properties"].keys()
+    assert set(told["required"]) == wire.keys() - {"ce_traceparent"}
+    fixed = {name: schema["const"] for name, schema in told["properties"].items() if "const" in schema}
+    assert fixed.items() <= wire.items()
+    assert len(fixed) == 4
 
 
 # ── the guard itself ─────────────────────────────────────────────────────────────────────────────
