@@ -445,6 +445,15 @@ class ClaimSubmitted(AboutClaim):
     interest: Money
 
 
+class ClaimRecomputed(AboutClaim):
+    """Money came in before the approval: new figures, and the ballots cast on the old are void (R-41)."""
+
+    key_member = "loan_id"
+    figures: int
+    principal: Money
+    interest: Money
+
+
 class ClaimReturned(AboutClaim):
     key_member = "loan_id"
     reasons: str
