@@ -16,7 +16,8 @@ from services.compensation.claim import Claim, move
 from services.compensation.covered_loan import CoveredLoan
 from services.compensation.docket import about
 from services.compensation.policy import Split
-from shared import events
+from shared.events import ClaimApproved
+from shared.events import Split as ToldSplit
 from shared.measures import Measures, measures_on
 from shared.money import format_money
 from shared.outbox import announce
@@ -54,7 +55,7 @@ async def approve(session: AsyncSession, claim: Claim, loan: CoveredLoan, decisi
         fund.book(session, "reservation", split.fund_fen, decision.today, voucher, claim_id=claim.id)
     announce(
         session,
-        events.ClaimApproved(
+        ClaimApproved(
             **about(claim, decision.today),
             approved_on=decision.approved_on,
             principal=claim.principal_fen,
@@ -84,8 +85,8 @@ async def _within_cap_and_fund(session: AsyncSession, claim: Claim, measures: Me
     return split
 
 
-def _told(split: Split) -> events.Split:
-    return events.Split(
+def _told(split: Split) -> ToldSplit:
+    return ToldSplit(
         fund_principal=split.fund_principal_fen,
         fund_interest=split.fund_interest_fen,
         guarantor_principal=split.guarantor_principal_fen,
