@@ -13,8 +13,8 @@ from sqlmodel import col
 from starlette.responses import Response
 
 from services.compensation import fund, policy
+from services.compensation.docket import Document
 from services.compensation.fund import FundEntry, Kind, Voucher
-from services.compensation.payout import Document
 from shared.database import yuan
 from shared.money import Amount, Money
 from shared.pages import Cursor, Limit, Page, page

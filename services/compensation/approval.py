@@ -21,14 +21,7 @@ from shared.events import Split as ToldSplit
 from shared.measures import Measures, measures_on
 from shared.money import format_money
 from shared.outbox import announce
-from shared.problems import Refusal, uphold
-from shared.rules import Text
-
-
-class FundInsufficient(Refusal):
-    """The fund's unreserved balance does not cover its share (R-44)."""
-
-    title = Text("风险补偿金余额不足", "Fund insufficient")
+from shared.problems import uphold
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +70,7 @@ async def _within_cap_and_fund(session: AsyncSession, claim: Claim, measures: Me
     available = (await fund.balances(session)).available
     uphold(
         policy.fund_suffices(available, split.fund_fen),
-        FundInsufficient,
+        fund.FundInsufficient,
         available=format_money(available),
         needed=format_money(split.fund_fen),
     )

@@ -19,9 +19,8 @@ from sqlmodel import col
 
 from services.compensation import fund, institution_year
 from services.compensation.claim import DECIDED_FOR, Claim, Recovery, move, trace
-from services.compensation.docket import about
+from services.compensation.docket import BY, about, claims_of
 from services.compensation.payout import payments_of
-from services.compensation.recomputation import BY, claims_of
 from services.compensation.recovery_sharing import Recovered, add_recovery
 from shared.events import ClaimCancelled, LoanSettled, RepaymentRecorded, RepaymentReversed
 from shared.measures import measures_on

@@ -12,11 +12,21 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Index, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Index,
+    UniqueConstraint,
+    delete,
+    select,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import registry
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field, SQLModel, col
 
 from services.compensation.policy import Loss, Parts, Split
 from shared.ballots import BallotRow
@@ -345,3 +355,11 @@ def trace(
             facts=dict(facts or {}),
         )
     )
+
+
+async def void_ballots(session: AsyncSession, claim: Claim) -> list[dict[str, str]]:
+    """Void the ballots cast so far; what they said, for the trace (R-41, R-49)."""
+    cast = (await session.execute(select(Ballot).where(col(Ballot.case_id) == claim.id))).scalars().all()
+    if cast:
+        await session.execute(delete(Ballot).where(col(Ballot.case_id) == claim.id))
+    return [{"unit": row.unit, "choice": row.choice, "comment": row.comment} for row in cast]

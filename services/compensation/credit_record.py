@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from services.compensation import policy
 from services.compensation.claim import DECIDED_FOR, trace
-from services.compensation.docket import about, take_up
+from services.compensation.docket import Document, about, take_up
 from services.compensation.shown import ClaimShown, show
 from shared.events import CreditRecordConfirmed
 from shared.outbox import announce
@@ -30,7 +29,7 @@ class ConfirmCreditRecord(BaseModel):
     )
 
     recorded_on: date
-    reference: Annotated[str, Field(min_length=1, max_length=200)]
+    reference: Document
 
 
 class NoSuchDuty(Refusal):

@@ -9,14 +9,15 @@ from datetime import date, datetime
 from uuid import UUID
 
 from pydantic import ConfigDict, Field
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from services.compensation import policy
-from services.compensation.approval import Decision, FundInsufficient, approve
+from services.compensation.approval import Decision, approve
 from services.compensation.claim import MOVES, Ballot, Claim, move, trace
 from services.compensation.docket import about, take_up
+from services.compensation.fund import FundInsufficient
 from services.compensation.shown import ClaimShown, show
 from shared.ballots import CastBallot, MeetingOutcome, same_figures, standing, unit_of
 from shared.events import ClaimDeclined
@@ -101,14 +102,6 @@ async def _cast(
 async def _standing(session: AsyncSession, claim: Claim, measures: Measures) -> str:
     cast = (await session.execute(select(Ballot).where(col(Ballot.case_id) == claim.id))).scalars()
     return standing({ballot.unit: ballot.choice for ballot in cast}, measures)  # type: ignore[misc]
-
-
-async def void_ballots(session: AsyncSession, claim: Claim) -> list[dict[str, str]]:
-    """Void the ballots cast so far; what they said, for the trace (R-41, R-49)."""
-    cast = (await session.execute(select(Ballot).where(col(Ballot.case_id) == claim.id))).scalars().all()
-    if cast:
-        await session.execute(delete(Ballot).where(col(Ballot.case_id) == claim.id))
-    return [{"unit": row.unit, "choice": row.choice, "comment": row.comment} for row in cast]
 
 
 @steps.post(

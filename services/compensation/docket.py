@@ -7,19 +7,27 @@ about one loan come one after the other, and nobody who holds the fund ever wait
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import date
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
+from pydantic import Field
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from services.compensation.claim import Claim, Recovery, WriteOff
 from services.compensation.covered_loan import CoveredLoan, hold_loan
+from shared.events import AboutLoan
 from shared.identity import Principal
 from shared.problems import NotFound
 from shared.rules import Text
+
+BY = "系统 system"
+"""Who acts when lending's facts move a claim."""
+Document = Annotated[str, Field(min_length=1, max_length=200)]
+"""The number of a paper: a voucher, an allotment, a registration."""
 
 
 def no_such_case() -> NotFound:
@@ -57,6 +65,22 @@ async def _held(session: AsyncSession, query: Select[Claim], who: Principal) -> 
     loan = await hold_loan(session, claim.loan_id)
     await session.refresh(claim)  # another may have moved it while we waited for the loan
     return claim, loan
+
+
+async def claims_of(
+    session: AsyncSession, events: Sequence[Any], states: Iterable[str]
+) -> AsyncIterator[tuple[Claim, Any]]:
+    """The claims in these states on the events' loans, each with the events of its loan in order."""
+    by_loan: dict[Any, list[AboutLoan]] = {}
+    for event in events:
+        by_loan.setdefault(event.loan_id, []).append(event)
+    with_claims = select(col(Claim.loan_id)).where(col(Claim.loan_id).in_(by_loan)).distinct()
+    for loan_id in sorted((await session.execute(with_claims)).scalars().all()):
+        await hold_loan(session, loan_id)
+    query = select(Claim).where(col(Claim.loan_id).in_(by_loan), col(Claim.state).in_(tuple(states)))
+    query = query.order_by(col(Claim.id)).execution_options(populate_existing=True)
+    for claim in (await session.execute(query)).scalars().all():
+        yield claim, by_loan[claim.loan_id]
 
 
 def about(claim: Claim, today: date) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import Field, col
 
 from services.compensation.claim import Table, fen
+from shared.problems import Refusal
+from shared.rules import Text
 
 Kind = Literal["appropriation", "reservation", "release", "payment", "recovery", "cost_share", "write_off"]
 MOVEMENTS: dict[str, tuple[str, str]] = {
@@ -78,6 +80,12 @@ class FundEntry(Table, table=True):
         default=None,
         sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()),
     )
+
+
+class FundInsufficient(Refusal):
+    """The fund's unreserved balance does not cover its share (R-44)."""
+
+    title = Text("风险补偿金余额不足", "Fund insufficient")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,9 @@ A share of nothing needs no payment: it counts as settled on the day of the appr
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -18,7 +17,7 @@ from starlette.responses import Response
 
 from services.compensation import fund, policy, recovery_sharing
 from services.compensation.claim import DECIDED_FOR, MOVES, Claim, Payment, move, trace
-from services.compensation.docket import about, take_up
+from services.compensation.docket import Document, about, take_up
 from services.compensation.shown import ClaimShown, show
 from shared.events import CompensationPaid
 from shared.money import format_money
@@ -28,7 +27,6 @@ from shared.rules import Text
 from shared.service import Caller, Session, Today, router
 
 steps = router("claims")
-Document = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class RecordPayment(BaseModel):

@@ -16,10 +16,8 @@ from sqlmodel import col
 from starlette.responses import Response
 
 from services.compensation import fund, policy
-from services.compensation.approval import FundInsufficient
 from services.compensation.claim import Receipt, Recovery, trace
-from services.compensation.docket import take_up_recovery
-from services.compensation.payout import Document
+from services.compensation.docket import Document, take_up_recovery
 from services.compensation.shown import RecoveryShown, recovery_shown
 from shared.money import format_money
 from shared.problems import NotFound, Refusal, refusals, uphold
@@ -58,7 +56,7 @@ class ReceiptDayImpossible(Refusal):
     "/v1/recoveries/{recovery_id}/receipts",
     operation_id="confirm_receipt",
     status_code=201,
-    responses=refusals(NothingOpen, ReceiptDayImpossible, FundInsufficient, NotFound),
+    responses=refusals(NothingOpen, ReceiptDayImpossible, fund.FundInsufficient, NotFound),
 )
 async def confirm_receipt(
     recovery_id: UUID, body: ConfirmReceipt, session: Session, who: Caller, today: Today, response: Response
@@ -113,5 +111,7 @@ async def _book(
         fund.book(session, "recovery", amount_fen, today, voucher, **about)
         return
     available = (await fund.balances(session)).available
-    uphold(policy.fund_suffices(available, -amount_fen), FundInsufficient, available=format_money(available))
+    uphold(
+        policy.fund_suffices(available, -amount_fen), fund.FundInsufficient, available=format_money(available)
+    )
     fund.book(session, "cost_share", -amount_fen, today, voucher, **about)

@@ -6,39 +6,18 @@ approval of the same loan comes before or after it, never in between.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col
 
 from services.compensation import figures
-from services.compensation.claim import UNDECIDED, Claim, move
+from services.compensation.claim import UNDECIDED, Claim, move, void_ballots
 from services.compensation.covered_loan import CoveredLoan, hold_loan
-from services.compensation.deliberation import void_ballots
-from services.compensation.docket import about
-from shared.events import AboutLoan, ClaimLapsed, ClaimRecomputed, OverdueCured
+from services.compensation.docket import BY, about, claims_of
+from shared.events import ClaimLapsed, ClaimRecomputed, OverdueCured
 from shared.outbox import announce
-
-BY = "系统 system"
-
-
-async def claims_of(
-    session: AsyncSession, events: Sequence[Any], states: Iterable[str]
-) -> AsyncIterator[tuple[Claim, Any]]:
-    """The claims in these states on the events' loans, each with the events of its loan in order."""
-    by_loan: dict[Any, list[AboutLoan]] = {}
-    for event in events:
-        by_loan.setdefault(event.loan_id, []).append(event)
-    with_claims = select(col(Claim.loan_id)).where(col(Claim.loan_id).in_(by_loan)).distinct()
-    for loan_id in sorted((await session.execute(with_claims)).scalars().all()):
-        await hold_loan(session, loan_id)
-    query = select(Claim).where(col(Claim.loan_id).in_(by_loan), col(Claim.state).in_(tuple(states)))
-    query = query.order_by(col(Claim.id)).execution_options(populate_existing=True)
-    for claim in (await session.execute(query)).scalars().all():
-        yield claim, by_loan[claim.loan_id]
 
 
 async def position_changed(session: AsyncSession, events: Sequence[Any]) -> None:

@@ -19,8 +19,7 @@ from starlette.responses import Response
 
 from services.compensation import policy
 from services.compensation.claim import DECIDED_FOR, Claim, Recovery
-from services.compensation.docket import take_up
-from services.compensation.payout import Document
+from services.compensation.docket import Document, take_up
 from services.compensation.recovery_sharing import Recovered, add_recovery
 from services.compensation.shown import RecoveryShown, recovery_shown
 from shared.money import NonNegative

@@ -8,8 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.compensation import figures
-from services.compensation.claim import MOVES, move
-from services.compensation.deliberation import void_ballots
+from services.compensation.claim import MOVES, move, void_ballots
 from services.compensation.docket import about, take_up
 from services.compensation.policy import Loss
 from services.compensation.shown import ClaimShown, show

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from services.compensation import fund, policy
 from services.compensation.claim import MOVES, Claim, WriteOff, move, trace
-from services.compensation.docket import about, take_up, take_up_write_off
+from services.compensation.docket import Document, about, take_up, take_up_write_off
 from services.compensation.policy import Parts
 from services.compensation.recovery_sharing import shared_so_far
 from services.compensation.shown import WriteOffShown, recoveries_shown, write_off_shown
@@ -49,7 +49,7 @@ class RequestWriteOff(BaseModel):
     )
 
     ground: Literal["bankruptcy", "liquidation", "enforcement_terminated"]
-    evidence_number: Annotated[str, Field(min_length=1, max_length=200)]
+    evidence_number: Document
     evidence_date: date
 
 
