@@ -39,7 +39,7 @@ def roles_and_party(holder: Holder, today: date, *, machine: bool) -> tuple[list
         raise _wrong("roles", Text("这些角色不能由同一人担任", "These roles are not held by one person"))
     if not machine and main & set(MACHINES_ONLY):
         raise _wrong("roles", Text("此角色只用于接口客户端", "This role is for machine clients"))
-    _check_party(main.pop(), holder.party, today)
+    _check_party(next(iter(main)), holder.party, today)
     return sorted(roles), holder.party
 
 

@@ -72,10 +72,10 @@ class Keys:
 
     async def sign(self, claims: dict[str, Any]) -> str:
         """An access token (RFC 9068) with these claims; `exp` is TOKEN_SECONDS from now."""
-        known = await self._known()
+        usable = sorted((k for k in await self._known() if self._open(k)), key=lambda k: k.signs_from)
         now = self._now()
-        signing = [key for key in known if key.signs_from <= now < key.signs_until and self._open(key)]
-        key = max(signing, key=lambda key: key.signs_from)
+        # The newest that may sign; the first of all when our time is a little behind a sibling's.
+        key = next((k for k in reversed(usable) if k.signs_from <= now), usable[0])
         whole = claims | {
             "iss": ISSUER,
             "aud": AUDIENCE,

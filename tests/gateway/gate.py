@@ -41,18 +41,27 @@ class Time:
         self.at += timedelta(**duration)
 
 
+async def iterate_in_turn(pieces: list[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
 def made_up_service(name: str) -> FastAPI:
     """A service that shows what reached it."""
     app = FastAPI(title=name, docs_url=None, redoc_url=None)
     problems.install(app)
 
-    @app.get(f"/v1/{name}/{{thing}}", operation_id=f"get_{name}")
-    async def get(thing: str, request: Request, q: str | None = None) -> dict[str, Any]:
-        return {"thing": thing, "q": q, "headers": dict(request.headers), "path": request.url.path}
-
     @app.get(f"/v1/{name}/named", operation_id=f"get_{name}_named")
     async def named() -> str:
         return "named"
+
+    @app.get(f"/v1/{name}/broken", operation_id=f"break_{name}")
+    async def broken() -> None:
+        raise RuntimeError("broken on purpose")
+
+    @app.get(f"/v1/{name}/{{thing}}", operation_id=f"get_{name}")
+    async def get(thing: str, request: Request, q: str | None = None) -> dict[str, Any]:
+        return {"thing": thing, "q": q, "headers": dict(request.headers), "path": request.url.path}
 
     @app.post(f"/v1/{name}", operation_id=f"post_{name}", status_code=201)
     async def post(body: dict[str, Any], authorization: Annotated[str | None, Header()] = None) -> Any:
@@ -60,17 +69,9 @@ def made_up_service(name: str) -> FastAPI:
 
     @app.put(f"/v1/{name}/upload", operation_id=f"upload_{name}")
     async def upload(request: Request) -> StreamingResponse:
-        """Answers piece by piece with what it is sent, while it is still being sent."""
-
-        async def echo() -> AsyncIterator[bytes]:
-            async for piece in request.stream():
-                yield piece
-
-        return StreamingResponse(echo(), media_type="application/octet-stream")
-
-    @app.get(f"/v1/{name}/broken", operation_id=f"break_{name}")
-    async def broken() -> None:
-        raise RuntimeError("broken on purpose")
+        """Answers with what it was sent, in the same pieces."""
+        pieces = [piece async for piece in request.stream()]
+        return StreamingResponse(iterate_in_turn(pieces), media_type="application/octet-stream")
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> dict[str, str]:

@@ -111,6 +111,12 @@ async def test_after_a_long_rest_a_new_key_signs_at_once(it: Gate) -> None:
     assert (await verifier(it).principal(f"Bearer {token}")).subject == "account:1"
 
 
+async def test_a_gateway_whose_time_is_a_little_behind_signs_with_the_first_key(it: Gate) -> None:
+    first = kid_of(await it.keys.sign(CLAIMS))
+    it.time.pass_by(seconds=-5)
+    assert kid_of(await it.keys.sign(CLAIMS)) == first
+
+
 async def test_two_gateways_starting_at_once_make_one_key(it: Gate) -> None:
     several = [Keys(it.running.database, SECRET, it.time) for _ in range(5)]
     tokens = await asyncio.gather(*(keys.sign(CLAIMS) for keys in several))
