@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("migrate").add_argument("service", nargs="?", choices=SERVICE_NAMES)
     demo = commands.add_parser("demo")
     demo.add_argument("--url", default=None)
-    demo.add_argument("--language", choices=("zh", "en"), default="zh")
+    demo.add_argument("--language", choices=("zh", "en", "both"), default="both")
     commands.add_parser("replay").add_argument("service", nargs="?", default="lending")
     commands.add_parser("check")
     letters = commands.add_parser("dead-letters")

@@ -54,13 +54,22 @@ async def _serve_everything(settings: Settings) -> None:
         while not server.started and not serving.done():  # noqa: ASYNC110  (uvicorn has no event for it)
             await asyncio.sleep(0.01)
         if settings.sandbox and not serving.done():
-            marker = settings.data / SEEDED
-            if not marker.exists():
-                print("首次启动：正在准备演示数据…  First start: preparing the demo data …", flush=True)
-            await demo_data.seed(running, settings, marker)
+            await _seed_once(running.gateway, settings)
         if not serving.done():
             print(_welcome(settings), flush=True)
         await serving
+
+
+async def _seed_once(gateway: FastAPI, settings: Settings) -> None:
+    """The demo city, on the first start; the marker is written when it is whole."""
+    marker = settings.data / SEEDED
+    if marker.exists():
+        return
+    print("首次启动：正在准备演示数据…  First start: preparing the demo data …", flush=True)
+    await demo_data.seed(gateway, settings)
+    half = marker.with_suffix(".new")
+    half.write_text(demo_data.accounts(), "utf-8")
+    half.rename(marker)
 
 
 def one(settings: Settings, name: str) -> int:
