@@ -46,7 +46,7 @@ class CoveredLoan(Table, table=True):
     __table_args__ = (
         CheckConstraint("cover IN ('covered', 'pending', 'refused')", name="covered_loan_cover"),
         CheckConstraint("state IN ('open', 'settled', 'renewed')", name="covered_loan_state"),
-        CheckConstraint("outstanding_fen BETWEEN 0 AND amount_fen", name="covered_loan_outstanding"),
+        CheckConstraint("outstanding_fen >= 0 AND amount_fen > 0", name="covered_loan_outstanding"),
         CheckConstraint("interest_received_fen >= 0", name="covered_loan_interest"),
     )
 

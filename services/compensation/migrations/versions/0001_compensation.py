@@ -114,7 +114,7 @@ TABLES = (
         PRIMARY KEY (loan_id),
         CONSTRAINT covered_loan_cover CHECK (cover IN ('covered', 'pending', 'refused')),
         CONSTRAINT covered_loan_state CHECK (state IN ('open', 'settled', 'renewed')),
-        CONSTRAINT covered_loan_outstanding CHECK (outstanding_fen BETWEEN 0 AND amount_fen),
+        CONSTRAINT covered_loan_outstanding CHECK (outstanding_fen >= 0 AND amount_fen > 0),
         CONSTRAINT covered_loan_interest CHECK (interest_received_fen >= 0)
     )
     """,

@@ -1,0 +1,138 @@
+"""Claim readiness (R-34), the lists with what waits for whom (R-80), and the memory's replay."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import text
+
+from services.compensation.app import SERVICE
+from shared.database import Database
+from shared.events import OverdueDetected
+from shared.inbox import Consumer
+from tests.compensation.town import MATURES, RIVAL, UNITS, Loan, Town
+from tests.ground import Databases
+
+
+async def readiness(town: Town, loan: Loan) -> dict[str, Any]:
+    return dict((await town.bank.get(f"/v1/loans/{loan.id}/claim-readiness")).json())
+
+
+def unmet(answer: dict[str, Any]) -> list[str]:
+    return [condition["rule"] for condition in answer["conditions"] if not condition["met"]]
+
+
+async def test_r34_a_running_loan_says_what_is_missing_and_who_would_bear_what(town: Town) -> None:
+    loan = Loan(300_000_001, 4_567_893, "guarantee", status="active", overdue_since=None)
+    await town.it.hear(loan.filed())
+    answer = await readiness(town, loan)
+    assert (answer["ready"], answer["first_possible_on"], unmet(answer)) == (
+        False,
+        None,
+        ["R-30", "R-31", "R-40"],
+    )
+    assert (answer["principal"], answer["interest"]) == ("3000000.01", "45678.93")
+    assert (answer["split"]["fund"], answer["split"]["institution"]) == ("1218271.57", "609135.80")
+    assert {condition["article"] for condition in answer["conditions"]} >= {"M-七(一)", "M-五(一)"}
+
+
+async def test_r34_the_conditions_are_met_one_after_the_other(town: Town) -> None:
+    await town.fund()
+    loan = Loan(100_000_000, overdue_since=None)
+    await town.it.hear(loan.filed())
+    loan.overdue_since = MATURES
+    detected = OverdueDetected(
+        **loan.about(), overdue_since=MATURES, report_deadline=MATURES, position=loan._changed()
+    )
+    await town.it.hear(detected)
+    answer = await readiness(town, loan)
+    assert (unmet(answer), answer["first_possible_on"]) == (["R-31"], "2026-02-25")
+    await town.it.hear(loan.reported())
+    assert (await readiness(town, loan))["ready"] is True
+    await town.claimed(loan)
+    assert unmet(await readiness(town, loan)) == ["R-40"]
+
+
+async def test_r34_the_cap_s_cut_is_foreseen(town: Town) -> None:
+    await town.fund()
+    await town.approved(await town.overdue(Loan(1_616_666_667)))
+    answer = await readiness(town, await town.overdue(Loan(100_000_000)))
+    assert (answer["split"]["fund"], answer["cut"], answer["split"]["institution"]) == (
+        "300000.00",
+        "300000.00",
+        "700000.00",
+    )
+
+
+async def test_r34_another_party_s_loan_looks_as_if_it_did_not_exist(town: Town) -> None:
+    loan = await town.overdue(Loan(100_000_000))
+    theirs = await town.rival.get(f"/v1/loans/{loan.id}/claim-readiness")
+    none = await town.rival.get(f"/v1/loans/{uuid4()}/claim-readiness")
+    assert theirs.status_code == none.status_code == 404
+    assert theirs.json()["detail"] == none.json()["detail"]
+    assert (await town.enterprise.get(f"/v1/loans/{loan.id}/claim-readiness")).status_code == 200
+
+
+async def ids(client: Any, address: str = "/v1/claims", **params: Any) -> list[str]:
+    answer = await client.get(address, params=params)
+    assert answer.status_code == 200, answer.text
+    return [item["id"] for item in answer.json()["items"]]
+
+
+async def test_r80_lists_show_what_waits_for_whom(town: Town) -> None:
+    await town.fund()
+    voting = await town.claimed(await town.overdue(Loan(100_000_000)))
+    paying = await town.approved(await town.overdue(Loan(100_000_000, security="guarantee")))
+    await town.pay(paying, "guarantor")
+    paid = await town.paid(await town.overdue(Loan(100_000_000, security="guarantee", bank=RIVAL)))
+    recovery = (await town.recover(paid, "1000.00")).json()
+    await town.receive(recovery, "guarantor")
+    assert await ids(town.members[UNITS[0]], open="ballots") == [voting]
+    assert await ids(town.finance, open="payout") == [paying["id"]]
+    assert await ids(town.guarantor, open="payout") == []
+    assert await ids(town.office, open="payout") == [paying["id"]]
+    assert await ids(town.finance, "/v1/recoveries", open="true") == [recovery["id"]]
+    assert await ids(town.guarantor, "/v1/recoveries", open="true") == []
+    assert await ids(town.guarantor, "/v1/recoveries") == [recovery["id"]]
+    assert await ids(town.rival, open="credit_record") == [paid["id"]]
+
+
+async def test_lists_are_one_s_own_the_newest_first_in_pages(town: Town) -> None:
+    claims = [await town.claimed(await town.overdue(Loan(100_000_000))) for _ in range(3)]
+    other = await town.claimed(await town.overdue(Loan(100_000_000, bank=RIVAL)))
+    assert await ids(town.bank) == claims[::-1]
+    assert await ids(town.enterprise) == [other, *claims[::-1]]
+    assert await ids(town.office, institution_id=str(RIVAL)) == [other]
+    assert await ids(town.office, state="paid") == []
+    first = (await town.office.get("/v1/claims", params={"limit": 3})).json()
+    rest = (await town.office.get("/v1/claims", params={"limit": 3, "cursor": first["next_cursor"]})).json()
+    assert [item["id"] for item in first["items"] + rest["items"]] == [other, *claims[::-1]]
+    assert rest["next_cursor"] is None
+    item = first["items"][0]
+    assert (item["principal"], item["fund"], item["state"]) == ("1000000.00", "600000.00", "submitted")
+    assert await ids(town.bank, "/v1/write-offs", state="requested") == []
+
+
+async def test_the_memory_of_loans_is_rebuilt_from_the_log_alone(town: Town, databases: Databases) -> None:
+    loan = await town.overdue(Loan(100_000_000, 4_500_000))
+    cured = await town.overdue(Loan(100_000_000))
+    await town.it.hear(loan.repaid(10_000_000, 500_000), cured.repaid(50_000_000), cured.cured())
+    url = await databases.fresh(SERVICE, "compensation")
+    anew = Database(url, pool=2)
+    try:
+        consumer = Consumer("replay", anew, town.it.bus, SERVICE.hears, SERVICE.remembers)
+        async for records in town.it.bus.history(SERVICE.hears):
+            await consumer.take(records)
+        for table in SERVICE.memory:
+            rows = [await _rows(database, table) for database in (town.it.running.database, anew)]
+            assert rows[0] == rows[1]
+            assert len(rows[0]) == 2
+    finally:
+        await anew.close()
+        await databases.drop(url)
+
+
+async def _rows(database: Database, table: str) -> set[str]:
+    async with database.reading() as session:
+        return set((await session.execute(text(f"SELECT t::text FROM {table} t"))).scalars())
