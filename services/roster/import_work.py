@@ -1,0 +1,208 @@
+"""The work behind an upload, beside the service (R-06): read, check, apply, one import after the other.
+
+The job and its file are in the database. All effects are one transaction, so a process that dies in the
+middle leaves nothing half done, and whoever is next begins the import from the start. One replica works
+at a time. The file is read in a thread and its rows go to the database in portions, so that the service
+goes on answering meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, cast
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from services.roster import import_apply, import_check
+from services.roster.imported import UNFINISHED, ImportFile, Kind, ListImport
+from services.roster.list_columns import Given, RowReader, written
+from services.roster.sheet import Sheet, open_sheet
+from services.roster.workbook import FileRefused
+from shared import audit
+from shared.database import Database
+from shared.service import Running
+
+log = logging.getLogger("kechuang.import")
+POLL_SECONDS = 1
+LOOK_EVERY = 0.2
+PORTION = 2000
+TRIES = 5
+ALONE = text("SELECT pg_try_advisory_xact_lock(hashtext('kechuang.imports'))")
+_bells: WeakKeyDictionary[Database, asyncio.Event] = WeakKeyDictionary()
+
+
+def bell(database: Database) -> asyncio.Event:
+    """Rung when an import waits."""
+    return _bells.setdefault(database, asyncio.Event())
+
+
+async def work(running: Running) -> None:
+    """For ever: work off what waits; woken by an upload, with a slow poll as its net."""
+    rung = bell(running.database)
+    while True:
+        try:
+            while await work_one(running):
+                pass
+        except Exception:
+            log.exception("an import failed; it begins anew")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(POLL_SECONDS):
+                await rung.wait()
+        rung.clear()
+
+
+async def work_one(running: Running) -> bool:
+    """Work off the oldest unfinished import; False when there is none, or a sibling is at it."""
+    async with running.database.transaction() as session:
+        if not (await session.execute(ALONE)).scalar_one():
+            return False
+        oldest = select(ListImport).where(UNFINISHED).order_by(col(ListImport.id)).limit(1)
+        job = (await session.execute(oldest)).scalar_one_or_none()
+        if job is None:
+            return False
+        session.expunge(job)
+        try:
+            await _note(running, job.id, attempts=job.attempts + 1, state="reading")
+            _not_for_ever(job)
+            done = await Work(running, session, job).run()
+        except FileRefused as refusal:
+            words = {"rule": refusal.rule, "zh": refusal.words.zh, "en": refusal.words.en}
+            done = {"state": "refused", "refusal": words}
+        await _finish(running, session, job, done)
+    return True
+
+
+def _not_for_ever(job: ListImport) -> None:
+    """An import that fails again and again must not keep the others waiting."""
+    if job.attempts >= TRIES:
+        raise FileRefused(
+            "多次处理失败，未作任何更改：请联系系统维护人员",
+            "it failed again and again; nothing changed: call those who run the system",
+        )
+
+
+async def _note(running: Running, import_id: UUID, **told: Any) -> None:
+    """Tell how far the import is, in a transaction of its own."""
+    async with running.database.transaction() as session:
+        await session.execute(update(ListImport).where(col(ListImport.id) == import_id).values(**told))
+
+
+async def _finish(running: Running, session: AsyncSession, job: ListImport, done: dict[str, Any]) -> None:
+    now = running.clock.now()
+    finished = update(ListImport).where(col(ListImport.id) == job.id).values(finished_at=now, **done)
+    await session.execute(finished)
+    audit.begin(
+        session,
+        audit.Deed(
+            operation="import_list",
+            at=now,
+            subject=job.uploaded_by,
+            name=job.uploaded_by_name,
+            roles=("office",),
+            party=None,
+            request_id=str(job.id),
+        ),
+    )
+    told = {key: value for key, value in done.items() if key not in ("sample", "headers")}
+    audit.note(session, str(job.id), table="list_import", document=job.document_no, after=told)
+
+
+@dataclass
+class Reading:
+    """A file being read: what was found at its head, and its rows so far."""
+
+    sheet: Sheet | None = None
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+
+
+def read_whole(content: bytes, given: Given, reading: Reading) -> None:
+    """Read all rows of a file, in a thread; blank rows are passed over. Raises FileRefused."""
+    reading.sheet = sheet = open_sheet(content)
+    reader = RowReader(given, sheet.headers, sheet.places)
+    for number, cells in sheet.rows:
+        if any(written(cell) for cell in cells):
+            row = reader.read(number, cells, sheet.spoiled.get(number, ()))
+            reading.rows.append((*row[:8], row[8] and json.dumps(row[8], ensure_ascii=False), row[9]))
+
+
+class Work:
+    """One import at work in one transaction."""
+
+    def __init__(self, running: Running, session: AsyncSession, job: ListImport) -> None:
+        self.running = running
+        self.session = session
+        self.job = job
+        self.kind = cast(Kind, job.kind)
+
+    async def run(self) -> dict[str, Any]:
+        """Read, check, and unless it is a dry run apply; what to tell of it."""
+        reading = await self._read()
+        await self._note(state="checking", rows_read=len(reading.rows))
+        await self._stage(reading.rows)
+        values = {
+            "import_id": self.job.id,
+            "category": self.job.category,
+            "today": self.running.clock.today(),
+            "now": self.running.clock.now(),
+        }
+        if not self.job.dry_run:
+            await import_apply.lock_known(self.session)
+        await import_check.check(self.session, self.kind, values)
+        counts = (await self.session.execute(import_check.COUNTS)).one()
+        if not self.job.dry_run:
+            await self._note(state="applying")
+            await import_apply.apply(self.session, self.kind, values)
+        await import_apply.keep_rows(self.session, self.job.id)
+        assert reading.sheet is not None
+        return {
+            "state": "done",
+            "sheet": reading.sheet.name,
+            "headers": reading.sheet.headers,
+            "rows_read": len(reading.rows),
+            "rows_done": len(reading.rows),
+            "enterprises_changed": counts.changed,
+            "sample": counts.sample,
+            **counts.outcomes,
+        }
+
+    async def _note(self, **told: Any) -> None:
+        await _note(self.running, self.job.id, **told)
+
+    async def _read(self) -> Reading:
+        query = select(col(ImportFile.content)).where(col(ImportFile.import_id) == self.job.id)
+        content = (await self.session.execute(query)).scalar_one()
+        job, today = self.job, self.running.clock.today()
+        days = (job.issued_on, job.valid_from, job.valid_to)
+        given = Given(self.kind, job.document_no, *days, today=today)
+        reading = Reading()
+        task = asyncio.create_task(asyncio.to_thread(read_whole, content, given, reading))
+        while not (await asyncio.wait({task}, timeout=LOOK_EVERY))[0]:
+            await self._note(rows_read=len(reading.rows))
+        await task
+        if not reading.rows:
+            raise FileRefused("表头下面没有数据", "there is no row below the headings")
+        return reading
+
+    async def _stage(self, rows: list[tuple[Any, ...]]) -> None:
+        """Copy the rows to `staged`, in portions between which others are served."""
+        await self.session.execute(import_check.CREATE_STAGED)
+        raw = await (await self.session.connection()).get_raw_connection()
+        copy = cast(Any, raw.driver_connection).copy_records_to_table
+        for number, portion in enumerate(_portions(rows), 1):
+            await copy("staged", records=portion, columns=import_check.STAGED)
+            if number % 10 == 0:
+                await self._note(rows_done=number * PORTION)
+
+
+def _portions(rows: list[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    for start in range(0, len(rows), PORTION):
+        yield rows[start : start + PORTION]
