@@ -118,8 +118,10 @@ MEANT_OTHERWISE: dict[tuple[str, str], str] = {
 }
 """Numbers that look like a figure of the law and mean something else: (file, number) → what."""
 A_SUM_OF_MONEY = 100_000
-TOO_COMMON = 12
-"""Numbers up to this are counted everywhere; where the rules are, they are looked at too."""
+WHERE_THE_RULES_ARE = ("policy", "schedule")
+COUNTING = ("timedelta", "percent_down", "percent_of", "after", "add_working_days", "add_months", "add_years")
+UNREMARKABLE = 60
+"""Numbers up to this measure columns and buffers too."""
 
 
 def figures_of_the_law() -> set[Decimal]:
@@ -164,9 +166,23 @@ def literals(file: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, argument.value
 
 
-def looks_like_a_figure(file: Path, number: str) -> bool:
-    value = Decimal(number)
-    return value in LAW and (value > TOO_COMMON or file.stem in ("policy", "schedule"))
+def counted(file: Path) -> Iterator[tuple[int, str]]:
+    """(line, number) of every literal that counts days or takes a share, wherever it stands."""
+    for name, call in calls(file):
+        if name.rsplit(".", 1)[-1] in COUNTING:
+            for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
+                if isinstance(argument, ast.Constant) and type(argument.value) is int:
+                    yield argument.lineno, str(argument.value)
+
+
+def figures_in(file: Path) -> list[tuple[int, str]]:
+    """Literals that look like a figure of the law: all where the rules are; elsewhere those that count days
+    or take shares, and numbers too large to be anything else."""
+    every = file.stem in WHERE_THE_RULES_ARE
+    found = [
+        (line, n) for line, n in literals(file) if Decimal(n) in LAW and (every or Decimal(n) > UNREMARKABLE)
+    ]
+    return sorted({*found, *((line, n) for line, n in counted(file) if Decimal(n) in LAW)})
 
 
 @pytest.mark.parametrize("file", python(*MONEY_SERVICES), ids=name_of)
@@ -175,8 +191,8 @@ def test_no_figure_of_the_law_stands_in_code(file: Path) -> None:
         return
     found = [
         f"line {line}: {number}"
-        for line, number in literals(file)
-        if looks_like_a_figure(file, number) and (name_of(file), number) not in MEANT_OTHERWISE
+        for line, number in figures_in(file)
+        if (name_of(file), number) not in MEANT_OTHERWISE
     ]
     assert found == [], "take it from measures_on(day), or say in MEANT_OTHERWISE what it is"
 
@@ -195,12 +211,20 @@ def test_the_guard_knows_the_law_s_figures_in_every_form() -> None:
 # ── money ────────────────────────────────────────────────────────────────────────────────────────
 
 
+IN_SECONDS = {("services/roster/import_work.py", 0.2): "how often a waiting import looks"}
+"""Floats that measure no money: (file, number) → what."""
+
+
 @pytest.mark.parametrize("file", python(*MONEY_SERVICES, "shared/measures"), ids=name_of)
 def test_no_float_where_there_is_money(file: Path) -> None:
     found = [
         f"line {node.lineno}"
         for node in ast.walk(parsed(file))
-        if (isinstance(node, ast.Constant) and type(node.value) is float)
+        if (
+            isinstance(node, ast.Constant)
+            and type(node.value) is float
+            and (name_of(file), node.value) not in IN_SECONDS
+        )
         or (isinstance(node, ast.Name) and node.id == "float")
     ]
     assert found == []
@@ -254,6 +278,8 @@ LARGER = {
     "covered_loan": "what compensation remembers of a loan, with how it is read",
     "shown": "answers of several steps, no logic",
     "reads": "every question of a service",
+    "demo": "one journey told line by line",
+    "demo_data": "the demo city, told line by line",
     "run": "starting and ending the whole system",
 }
 """Files of services that may be longer than a step, by name, with the reason."""
