@@ -42,8 +42,8 @@ class MeetingOutcome(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     outcome: Literal["approved", "declined"]
-    minutes_number: str = Field(min_length=1, max_length=100)
-    held_on: date
+    minutes_number: str = Field(min_length=1, max_length=100, examples=["联席会议〔2026〕3号"])
+    held_on: date = Field(examples=["2026-03-02"])
 
 
 class BallotRow(SQLModel):
