@@ -263,12 +263,18 @@ async def too_early(teller: Teller, case: Case) -> None:
         "逾期满90日才能申请代偿（R-40）；系统随时告诉银行差什么（R-34）。",
         "A claim is possible after 90 days (R-40); readiness is told at any time (R-34).",
     )
-    ready = await teller.send("bank-a", "GET", f"/v1/loans/{case.loan}/claim-readiness")
+    path = f"/v1/loans/{case.loan}/claim-readiness"
+    await teller.until("the report", path, "bank-a", lambda it: _met(it, "R-31"))
+    ready = await teller.send("bank-a", "GET", path)
     for condition in ready["conditions"]:
         mark = "✓" if condition["met"] else "✗"
         print(f"               {mark} {condition['rule']} {condition['reason']}", file=teller.out)
     stated = {"loan_id": case.loan, "principal": ready["principal"], "interest": ready["interest"]}
     await teller.send("bank-a", "POST", "/v1/claims", stated, expect=409)
+
+
+def _met(readiness: Any, rule: str) -> bool:
+    return any(condition["met"] for condition in readiness["conditions"] if condition["rule"] == rule)
 
 
 async def claimed(teller: Teller, case: Case) -> None:
@@ -298,7 +304,8 @@ async def decided(teller: Teller, case: Case) -> None:
     claim = await teller.send("office", "GET", f"/v1/claims/{case.claim}")
     split = claim["split"]
     teller.say(
-        f"损失 {claim['total']} = 风险补偿金 {split['fund']} + 担保机构 {split['guarantor']} + 银行 {split['institution']}。",
+        f"损失 {claim['total']} = 风险补偿金 {split['fund']} + 担保机构 {split['guarantor']} "
+        f"+ 银行 {split['institution']}。",
         f"The loss of {claim['total']} = fund {split['fund']} + guarantor {split['guarantor']} "
         f"+ bank {split['institution']}.",
     )
@@ -359,6 +366,6 @@ async def accounted(teller: Teller, case: Case) -> None:
     teller.say(
         f"拨入 {fund['appropriated']} + 追回 {fund['recovered']} = 可用 {fund['available']} "
         f"+ 预留 {fund['reserved']} + 已付 {fund['paid']}。",
-        f"appropriated {fund['appropriated']} + recovered {fund['recovered']} = available {fund['available']} "
-        f"+ reserved {fund['reserved']} + paid {fund['paid']}.",
+        f"appropriated {fund['appropriated']} + recovered {fund['recovered']} = "
+        f"available {fund['available']} + reserved {fund['reserved']} + paid {fund['paid']}.",
     )

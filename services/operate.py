@@ -141,24 +141,22 @@ async def _drop(live: str, name: str) -> None:
 
 async def _compare(live: str, rebuilt: str, tables: Sequence[str]) -> dict[str, str]:
     """Tables whose rows differ, with how."""
-    rows: list[dict[str, set[str]]] = []
-    for url in (live, rebuilt):
-        database = Database(url, pool=1)
-        try:
-            async with database.reading() as session:
-                rows.append(
-                    {
-                        table: set(
-                            (await session.execute(text(f'SELECT t::text FROM "{table}" t'))).scalars()
-                        )
-                        for table in tables
-                    }
-                )
-        finally:
-            await database.close()
-    now, anew = rows
+    now, anew = await _contents(live, tables), await _contents(rebuilt, tables)
     return {
         table: f"{len(now[table] - anew[table])} rows only now, {len(anew[table] - now[table])} only rebuilt"
         for table in tables
         if now[table] != anew[table]
     }
+
+
+async def _contents(url: str, tables: Sequence[str]) -> dict[str, set[str]]:
+    """Every row of these tables, as text."""
+    database = Database(url, pool=1)
+    try:
+        async with database.reading() as session:
+            return {
+                name: set((await session.execute(text(f'SELECT t::text FROM "{name}" t'))).scalars())  # noqa: S608
+                for name in tables
+            }
+    finally:
+        await database.close()

@@ -5,6 +5,7 @@ Every service asks the clock it was given, so that a test (and the sandbox) can 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -38,9 +39,12 @@ class SandboxClock(SystemClock):
 
     def __init__(self, held: date | None = None) -> None:
         self.held = held
+        self.on_move: list[Callable[[], None]] = []
 
     def hold(self, day: date) -> None:
         self.held = day
+        for wake in self.on_move:
+            wake()
 
     def release(self) -> None:
         self.held = None

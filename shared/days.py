@@ -37,6 +37,8 @@ class Days:
         self.poll_seconds = poll_seconds
         self.done: date | None = None
         self._moved = asyncio.Event()
+        if isinstance(clock, SandboxClock):
+            clock.on_move.append(self._moved.set)
 
     async def restore(self) -> None:
         """On start: the last day done, and the sandbox's held day if it was moved."""
