@@ -7,11 +7,16 @@ sends the next prepared request as soon as the last answer is read.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvloop
 
 
 @dataclass
@@ -74,3 +79,25 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
         await reader.readexactly(2)
     await reader.readexactly(2)
     return status, b"".join(pieces)
+
+
+def main(port: int, connections: int, repeat: int, file: Path) -> None:
+    """Send the requests of a file (a JSON list of texts) and print what became of them as JSON."""
+    requests = [text.encode() for text in json.loads(file.read_text("utf-8"))]
+    sending = itertools.chain.from_iterable(itertools.repeat(requests, repeat))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        result = runner.run(run("127.0.0.1", port, sending, connections))
+    took = sorted(result.latencies)
+    told = {
+        "requests": len(took),
+        "seconds": result.seconds,
+        "median_ms": took[len(took) // 2] * 1000,
+        "p99_ms": took[len(took) * 99 // 100] * 1000,
+        "statuses": result.statuses,
+        "sample": result.sample.decode(errors="replace"),
+    }
+    print(json.dumps(told, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
