@@ -1,7 +1,8 @@
 """Fund and guarantor pay their shares, each once, with day and voucher (R-47).
 
-A share of nothing needs no payment: it counts as settled on the day of the approval. So the project bar
-(R-50) of a claim whose fund share R-43 cut to nothing runs from that day instead of for ever.
+A share of nothing needs no payment. Where R-43 cut the fund's share to nothing, the fund never pays: the
+claim is `paid` with the guarantor's payment, or with the approval itself when nobody but the institution
+bears anything, and `CompensationPaid` tells no day of the fund's.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ async def complete_when_all_paid(session: AsyncSession, claim: Claim, today: dat
             **about(claim, today),
             fund_paid=due["fund"],
             guarantor_paid=due["guarantor"],
-            fund_paid_on=paid["fund"].paid_on if "fund" in paid else claim.approved_on,
+            fund_paid_on=paid["fund"].paid_on if "fund" in paid else None,
             paid_on=claim.paid_on,
         ),
     )

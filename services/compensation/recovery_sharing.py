@@ -52,6 +52,27 @@ async def add_recovery(session: AsyncSession, claim: Claim, money: Recovered, to
     await session.flush()
     facts = {"number": recovery.number, "net": format_money(recovery.net_fen)}
     trace(session, claim, "recovery", day=today, by=recovery.recorded_by, facts=facts)
+    if recovery.repayment_id is None or claim.state in SHARING:
+        _announce_recorded(session, claim, recovery, today)
+    if claim.state in SHARING:
+        await _share(session, claim, recovery, today)
+    return recovery
+
+
+async def share_waiting(session: AsyncSession, claim: Claim, today: date) -> None:
+    """Share what was recovered before the payout was complete, in the order it was recorded.
+
+    Money that crossed the approval is announced only now: until the payout it may still turn out to settle
+    the loan and cancel the claim (R-49), and then it never was a recovery.
+    """
+    waiting = select(Recovery).where(col(Recovery.claim_id) == claim.id, col(Recovery.state) == "recorded")
+    for recovery in (await session.execute(waiting.order_by(col(Recovery.id)))).scalars().all():
+        if recovery.repayment_id is not None:
+            _announce_recorded(session, claim, recovery, today)
+        await _share(session, claim, recovery, today)
+
+
+def _announce_recorded(session: AsyncSession, claim: Claim, recovery: Recovery, today: date) -> None:
     announce(
         session,
         RecoveryRecorded(
@@ -62,16 +83,6 @@ async def add_recovery(session: AsyncSession, claim: Claim, money: Recovered, to
             received_on=recovery.received_on,
         ),
     )
-    if claim.state in SHARING:
-        await _share(session, claim, recovery, today)
-    return recovery
-
-
-async def share_waiting(session: AsyncSession, claim: Claim, today: date) -> None:
-    """Share what was recovered before the payout was complete, in the order it was recorded."""
-    waiting = select(Recovery).where(col(Recovery.claim_id) == claim.id, col(Recovery.state) == "recorded")
-    for recovery in (await session.execute(waiting.order_by(col(Recovery.id)))).scalars().all():
-        await _share(session, claim, recovery, today)
 
 
 async def shared_so_far(session: AsyncSession, claim: Claim) -> Parts:

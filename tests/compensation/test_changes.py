@@ -121,7 +121,7 @@ async def test_r49_paid_in_full_after_the_approval_cancels(town: Town) -> None:
     }
     assert (seen["headroom"]["cleared"], [r["state"] for r in seen["recoveries"]]) == ("0.00", ["void"])
     assert len(await town.it.announced(ClaimCancelled)) == 1
-    assert await town.it.announced(RecoveryDistributed) == []
+    assert await town.it.announced(RecoveryRecorded) == await town.it.announced(RecoveryDistributed) == []
     assert (await town.pay(claim)).status_code == 409
 
 
@@ -173,11 +173,13 @@ async def test_r60_a_repayment_that_crossed_the_approval_is_a_recovery(town: Tow
     claim = await town.approved(loan)
     repaid = loan.repaid(10_000_000)
     await town.it.hear(repaid)
-    [recorded] = await town.it.announced(RecoveryRecorded)
-    assert (recorded.gross, recorded.costs) == (10_000_000, 0)
-    assert await town.it.announced(RecoveryDistributed) == []
+    assert [r["state"] for r in (await town.shown(claim["id"]))["recoveries"]] == ["recorded"]
+    assert await town.it.announced(RecoveryRecorded) == []
     seen = (await town.pay(claim)).json()
     [shared] = seen["recoveries"]
+    [recorded] = await town.it.announced(RecoveryRecorded)
+    assert (recorded.gross, recorded.costs) == (10_000_000, 0)
+    assert len(await town.it.announced(RecoveryDistributed)) == 1
     assert (seen["principal"], shared["voucher"], shared["fund"]) == (
         "1000000.00",
         repaid.reference,

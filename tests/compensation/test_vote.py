@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.events import ClaimApproved
+from shared.events import ClaimApproved, CompensationPaid
 from tests.compensation.town import RIVAL, UNITS, Loan, Town
 from tests.ground import DAY
 
@@ -130,6 +130,15 @@ async def test_r43_a_claim_after_the_cap_is_approved_for_nothing_from_the_fund(t
     nothing = await town.pay(claim)
     assert (nothing.status_code, nothing.json()["type"]) == (409, "/problems/nothing-to-pay")
     assert (await town.pay(claim, "guarantor")).json()["state"] == "paid"
+    [told] = await town.it.announced(CompensationPaid)
+    assert (told.fund_paid, told.fund_paid_on, told.guarantor_paid, told.paid_on) == (
+        0,
+        None,
+        40_000_000,
+        DAY,
+    )
+    borne_alone = await town.approved(await town.overdue(Loan(100_000_000)))
+    assert (borne_alone["state"], borne_alone["split"]["institution"]) == ("paid", "1000000.00")
     other_bank = await town.approved(await town.overdue(Loan(100_000_000, bank=RIVAL)))
     assert other_bank["split"]["fund"] == "600000.00"
 
