@@ -40,10 +40,9 @@ def code(number: int) -> str:
 
 
 def name(number: int) -> str:
-    place, word, end = (
-        words[number // step % len(words)]
-        for words, step in zip((PLACES, WORDS, ENDS), (1, 10, 120), strict=True)
-    )
+    """The enterprise's name; as real names do, it tells where and in what trade it is."""
+    steps = zip((PLACES, WORDS, ENDS), (1, len(PLACES), len(PLACES) * len(WORDS)), strict=True)
+    place, word, end = (words[number // step % len(words)] for words, step in steps)
     return f"{place}{word}{number:06d}{end}"
 
 

@@ -39,7 +39,12 @@ class CastBallot(BaseModel):
 class MeetingOutcome(BaseModel):
     """What the offline meeting decided, by its minutes."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"outcome": "approved", "minutes_number": "〔2026〕3号", "held_on": "2026-03-02"}]
+        },
+    )
 
     outcome: Literal["approved", "declined"]
     minutes_number: str = Field(min_length=1, max_length=100, examples=["联席会议〔2026〕3号"])

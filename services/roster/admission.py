@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Member
-from sqlalchemy import Index, exists, select, text
+from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import Field, col
+from sqlmodel import col
 from starlette.responses import Response
 
 from services.roster import conference, policy
-from services.roster.conference import AdmissionBallot, State, case_rules
-from services.roster.enterprise import Table
+from services.roster.admission_case import Admission, AdmissionShown, shown
+from services.roster.conference import AdmissionBallot
 from services.roster.institution import MOVES, Institution
 from services.roster.uscc import Uscc
-from shared.ballots import BallotShown, CastBallot, MeetingOutcome
+from shared.ballots import CastBallot, MeetingOutcome
 from shared.database import new_id, numbered
 from shared.events import InstitutionAdmitted
 from shared.measures import measures_on
@@ -28,40 +27,6 @@ from shared.rules import Text
 from shared.service import Caller, Here, Running, Session, Today, router
 
 steps = router("admissions")
-
-
-def personal(**more: Any) -> Any:
-    """A column of personal data: masked in the audit log."""
-    return Field(sa_column_kwargs={"info": {"personal": True}}, **more)
-
-
-class Admission(Table, table=True):
-    """An institution's application to cooperate, and what became of it."""
-
-    __table_args__ = (
-        *case_rules("admission"),
-        Index(
-            "admission_open_once",
-            "institution_id",
-            unique=True,
-            postgresql_where=text("state IN ('voting', 'meeting')"),
-        ),
-        Index("admission_of_institution", "institution_id", "id"),
-        Index("admission_in_state", "state", "id"),
-    )
-
-    id: UUID = Field(primary_key=True)
-    number: str = Field(unique=True)
-    institution_id: UUID
-    name: str
-    uscc: str | None = None
-    statement: str
-    contact: str = personal()
-    phone: str = personal()
-    state: str
-    opened_on: date
-    decided_on: date | None = None
-    minutes_number: str | None = None
 
 
 class ApplyForAdmission(BaseModel):
@@ -77,22 +42,6 @@ class ApplyForAdmission(BaseModel):
     phone: str = Member(default="", max_length=30, examples=["0573-85000000"])
 
 
-class AdmissionShown(BaseModel):
-    """An admission with every unit's ballot; whom to call is for the conference and the applicant."""
-
-    id: UUID
-    number: str
-    institution_id: UUID
-    name: str
-    uscc: str | None
-    statement: str
-    state: State
-    opened_on: date
-    decided_on: date | None
-    minutes_number: str | None
-    ballots: list[BallotShown]
-
-
 class NotToBeAdmitted(Refusal):
     title = Text("不受理准入申请", "No application for admission is taken")
 
@@ -101,12 +50,6 @@ class AdmissionOpen(Refusal):
     title = Text("贵机构已有准入申请在审核", "An application of this institution is open")
     rule = "R-10"
     article = "M-一"
-
-
-async def shown(session: AsyncSession, row: Admission, today: date) -> AdmissionShown:
-    """The admission as it stands."""
-    ballots = await conference.ballots_of(session, AdmissionBallot, row.id, today)
-    return AdmissionShown(ballots=ballots, **row.model_dump(exclude={"contact", "phone"}))
 
 
 def _applicant(party: str | None) -> UUID:
@@ -164,7 +107,7 @@ async def cast_admission_ballot(
 ) -> AdmissionShown:
     """A member unit casts its ballot, or changes it while the case is open."""
     row = await conference.held(session, Admission, admission_id)
-    await conference.cast(session, AdmissionBallot, row, who, body, here)
+    await conference.take_ballot(session, AdmissionBallot, row, who, body, here)
     if row.state == "approved":
         await admit(session, row, here)
     return await shown(session, row, here.clock.today())

@@ -16,6 +16,7 @@ from services.roster import (
     project_bar,
     reads,
     registration,
+    registration_reads,
     revocation,
 )
 from services.roster.daily import daily
@@ -36,6 +37,7 @@ SERVICE = Service(
         exit.steps,
         guarantor.steps,
         registration.steps,
+        registration_reads.steps,
         project_bar.steps,
         case_reads.steps,
         reads.steps,

@@ -1,4 +1,4 @@
-"""Questions about nominations, admissions, institutions, guarantors and registrations: SELECTs only."""
+"""Questions about nominations, admissions, institutions and guarantors: SELECTs only."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from uuid import UUID
 
 from fastapi import Query
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, literal, or_, select
+from sqlalchemy import ColumnElement, or_, select
 from sqlmodel import col
 from starlette.responses import Response
 
-from services.roster import admission, nomination
-from services.roster.admission import Admission, AdmissionShown
+from services.roster import admission_case, nomination_case
+from services.roster.admission_case import Admission, AdmissionShown
 from services.roster.conference import State
 from services.roster.enterprise import Table
 from services.roster.institution import Guarantor, GuarantorShown, Institution, InstitutionShown
-from services.roster.nomination import Nomination, NominationShown
-from services.roster.registration import MASK, Registration, RegistrationShown, masked_of
+from services.roster.nomination_case import Nomination, NominationShown
 from shared.pages import Cursor, Limit, Page, page
 from shared.problems import NotFound, refusals
 from shared.rules import Text
@@ -108,7 +107,7 @@ async def get_nomination(nomination_id: UUID, session: Session, who: Caller, tod
     """One nomination with every unit's ballot."""
     row = _found(await session.get(Nomination, nomination_id))
     who.only_own(row.uscc, row.nominated_by_party)
-    return await nomination.shown(session, row, today)
+    return await nomination_case.shown(session, row, today)
 
 
 @steps.get("/v1/admissions", operation_id="list_admissions", response_model=Page[AdmissionInList])
@@ -133,7 +132,7 @@ async def get_admission(admission_id: UUID, session: Session, who: Caller, today
     """One application for admission with every unit's ballot."""
     row = _found(await session.get(Admission, admission_id))
     who.only_own(row.institution_id)
-    return await admission.shown(session, row, today)
+    return await admission_case.shown(session, row, today)
 
 
 @steps.get("/v1/institutions", operation_id="list_institutions", response_model=Page[InstitutionShown])
@@ -173,33 +172,3 @@ async def list_guarantors(session: Session, limit: Limit = 50, cursor: Cursor = 
 async def get_guarantor(guarantor_id: UUID, session: Session) -> GuarantorShown:
     """One guarantor and whether it takes new guarantees."""
     return GuarantorShown(**_found(await session.get(Guarantor, guarantor_id)).model_dump())
-
-
-@steps.get("/v1/registrations", operation_id="list_registrations", response_model=Page[RegistrationShown])
-async def list_registrations(
-    session: Session, who: Caller, limit: Limit = 50, cursor: Cursor = None
-) -> Response:
-    """Registered enterprises, newest first; personal data masked."""
-    personal = {"contact", "legal_representative", "phone"}
-    columns = [
-        literal(MASK).label(column.name) if column.name in personal else column
-        for column in _columns(Registration, RegistrationShown)
-    ]
-    query = select(*columns)
-    if who.whose == "own":
-        query = query.where(col(Registration.uscc) == who.party)
-    return await page(
-        session, query, order=[col(Registration.id)], limit=limit, cursor=cursor, descending=True
-    )
-
-
-@steps.get(
-    "/v1/registrations/{registration_id}", operation_id="get_registration", responses=refusals(NotFound)
-)
-async def get_registration(registration_id: UUID, session: Session, who: Caller) -> RegistrationShown:
-    """One registration; its personal data only for the enterprise itself (the office asks for it by a
-    disclosure, which is audited)."""
-    row = _found(await session.get(Registration, registration_id))
-    who.only_own(row.uscc)
-    own = "enterprise" in who.roles and who.party == row.uscc
-    return RegistrationShown(**(row.model_dump() if own else masked_of(row)))

@@ -8,7 +8,7 @@ by the meeting.
 from __future__ import annotations
 
 from datetime import date
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, select
@@ -16,8 +16,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import Field, col
 
 from services.roster.enterprise import Table, instant, one_of
-from shared.ballots import BallotRow, BallotShown, CastBallot, MeetingOutcome, not_in_future, shown, standing
-from shared.ballots import unit_of as unit_of
+from shared.ballots import (
+    BallotRow,
+    BallotShown,
+    CastBallot,
+    Choice,
+    MeetingOutcome,
+    not_in_future,
+    shown,
+    standing,
+    unit_of,
+)
 from shared.identity import Principal
 from shared.measures import measures_on
 from shared.problems import InvalidInput, NotFound
@@ -86,7 +95,7 @@ async def ballots_of(
     return shown(rows, measures_on(today))
 
 
-async def cast(
+async def take_ballot(
     session: AsyncSession, kind: type[Ballot], case: Any, who: Principal, body: CastBallot, here: Running
 ) -> None:
     """Cast or change a unit's ballot on a held case; its state follows the vote."""
@@ -108,7 +117,8 @@ async def cast(
     else:
         rows[unit] = kind(case_id=case.id, unit=unit, **told)
         session.add(rows[unit])
-    case.state = AFTER[standing({name: row.choice for name, row in rows.items()}, measures)]
+    choices = {name: cast(Choice, row.choice) for name, row in rows.items()}
+    case.state = AFTER[standing(choices, measures)]
     if case.state == "approved":
         case.decided_on = today
     await session.flush()

@@ -38,6 +38,11 @@ def instant(*, optional: bool = False) -> Any:
     return Field(default=None if optional else ..., sa_type=DateTime(timezone=True))
 
 
+def personal() -> Any:
+    """A column of personal data: masked in the audit log."""
+    return Field(sa_column_kwargs={"info": {"personal": True}})
+
+
 class Enterprise(Table, table=True):
     """An enterprise the records name, and its days on the list as known now."""
 

@@ -9,11 +9,9 @@ goes on answering meanwhile.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -23,9 +21,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from services.roster import import_apply, import_check
+from services.roster.import_reading import Reading, read_whole
 from services.roster.imported import UNFINISHED, ImportFile, Kind, ListImport
-from services.roster.list_columns import Given, RowReader, written
-from services.roster.sheet import Sheet, open_sheet
+from services.roster.list_columns import Given
 from services.roster.workbook import FileRefused
 from shared import audit
 from shared.database import Database
@@ -33,7 +31,7 @@ from shared.service import Running
 
 log = logging.getLogger("kechuang.import")
 POLL_SECONDS = 1
-LOOK_EVERY = 0.2
+LOOKS_A_SECOND = 5
 PORTION = 2000
 TRIES = 5
 ALONE = text("SELECT pg_try_advisory_xact_lock(hashtext('kechuang.imports'))")
@@ -116,24 +114,6 @@ async def _finish(running: Running, session: AsyncSession, job: ListImport, done
     audit.note(session, str(job.id), table="list_import", document=job.document_no, after=told)
 
 
-@dataclass
-class Reading:
-    """A file being read: what was found at its head, and its rows so far."""
-
-    sheet: Sheet | None = None
-    rows: list[tuple[Any, ...]] = field(default_factory=list)
-
-
-def read_whole(content: bytes, given: Given, reading: Reading) -> None:
-    """Read all rows of a file, in a thread; blank rows are passed over. Raises FileRefused."""
-    reading.sheet = sheet = open_sheet(content)
-    reader = RowReader(given, sheet.headers, sheet.places)
-    for number, cells in sheet.rows:
-        if any(written(cell) for cell in cells):
-            row = reader.read(number, cells, sheet.spoiled.get(number, ()))
-            reading.rows.append((*row[:8], row[8] and json.dumps(row[8], ensure_ascii=False), row[9]))
-
-
 class Work:
     """One import at work in one transaction."""
 
@@ -185,7 +165,7 @@ class Work:
         given = Given(self.kind, job.document_no, *days, today=today)
         reading = Reading()
         task = asyncio.create_task(asyncio.to_thread(read_whole, content, given, reading))
-        while not (await asyncio.wait({task}, timeout=LOOK_EVERY))[0]:
+        while not (await asyncio.wait({task}, timeout=1 / LOOKS_A_SECOND))[0]:
             await self._note(rows_read=len(reading.rows))
         await task
         if not reading.rows:

@@ -20,8 +20,6 @@ Outcome = Literal["added", "renewed", "unchanged", "refused"]
 STATES = ("waiting", "reading", "checking", "applying", "done", "refused")
 OUTCOMES = ("added", "renewed", "unchanged", "refused")
 UNFINISHED = text("state NOT IN ('done', 'refused')")
-BETWEEN_CELLS = "\x1f"
-"""Between a row's original cells where they are kept as one text (the ASCII unit separator)."""
 
 
 def count() -> Any:

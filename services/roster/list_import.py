@@ -10,7 +10,9 @@ import hashlib
 from datetime import date
 from typing import Annotated
 
-from fastapi import File, Form, UploadFile
+from fastapi import Form, UploadFile
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Member
 from sqlalchemy import insert
 from starlette.requests import Request
 from starlette.responses import Response
@@ -28,6 +30,21 @@ steps = router("imports")
 LARGEST = 50 * 1024 * 1024
 
 
+class ImportForm(BaseModel):
+    """The upload: the file, and what holds for every row that does not say otherwise."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    file: UploadFile = Member(description="XLSX, or CSV in UTF-8 or GB18030.")
+    kind: Kind
+    document_no: str = Member(min_length=1, max_length=200, examples=["国科火字〔2025〕35号"])
+    category: str | None = Member(default=None, examples=["national_high_tech"])
+    issued_on: date | None = None
+    valid_from: date | None = None
+    valid_to: date | None = None
+    dry_run: bool = False
+
+
 class NotToBeImported(Refusal):
     status = 422
     title = Text("不能导入", "Not to be imported")
@@ -40,45 +57,31 @@ class NotToBeImported(Refusal):
     responses=refusals(NotToBeImported, TooLarge),
 )
 async def import_list(
+    form: Annotated[ImportForm, Form(media_type="multipart/form-data")],
     session: Session,
     who: Caller,
     here: Here,
     request: Request,
     response: Response,
-    file: Annotated[UploadFile, File(description="XLSX, or CSV in UTF-8 or GB18030.")],
-    kind: Annotated[Kind, Form()],
-    document_no: Annotated[str, Form(min_length=1, max_length=200, examples=["国科火字〔2025〕35号"])],
-    category: Annotated[str | None, Form(examples=["national_high_tech"])] = None,
-    issued_on: Annotated[date | None, Form()] = None,
-    valid_from: Annotated[date | None, Form()] = None,
-    valid_to: Annotated[date | None, Form()] = None,
-    dry_run: Annotated[bool, Form()] = False,
 ) -> ImportShown:
     """Take in a list's file. What the form says holds for every row that does not say otherwise. The
     answer comes at once; `GET` its Location for how far the work is and what it led to."""
-    today = here.clock.today()
-    _form_holds(kind, category, issued_on, valid_from, valid_to, today)
-    content = await file.read()
+    _form_holds(form, here.clock.today())
+    content = await form.file.read()
     if len(content) > LARGEST:
         raise TooLarge(
             Text("文件超过 50 MB：请分成几份上传", "The file is larger than 50 MB: split it"), rule="R-06"
         )
     row = ListImport(
         id=new_id(),
-        kind=kind,
-        category=category,
-        document_no=document_no.strip(),
-        issued_on=issued_on,
-        valid_from=valid_from,
-        valid_to=valid_to,
-        dry_run=dry_run,
-        file_name=(file.filename or "")[:200],
+        file_name=(form.file.filename or "")[:200],
         sha256=hashlib.sha256(content).hexdigest(),
         state="waiting",
         uploaded_by=who.subject,
         uploaded_by_name=who.name,
-        uploaded_on=today,
+        uploaded_on=here.clock.today(),
         uploaded_at=here.clock.now(),
+        **form.model_dump(exclude={"file"}),
     )
     session.add(row)
     await session.flush()
@@ -92,23 +95,16 @@ async def import_list(
     return shown(row, language_of(request))
 
 
-def _form_holds(
-    kind: Kind,
-    category: str | None,
-    issued_on: date | None,
-    valid_from: date | None,
-    valid_to: date | None,
-    today: date,
-) -> None:
+def _form_holds(form: ImportForm, today: date) -> None:
     """Refuse a form that contradicts itself or the measures (R-02, R-04)."""
-    if kind == "qualification":
-        uphold(policy.may_be_imported(category, measures_on(today)), NotToBeImported)
+    if form.kind == "qualification":
+        uphold(policy.may_be_imported(form.category, measures_on(today)), NotToBeImported)
     wrong: list[FieldError] = []
-    if kind == "d_class" and category is not None:
+    if form.kind == "d_class" and form.category is not None:
         wrong.append({"pointer": "#/category", "detail": "D 类名单没有类别 / a D-class list has no category"})
-    if valid_from and valid_to and valid_to < valid_from:
-        wrong.append({"pointer": "#/valid_to", "detail": f"≥ {valid_from}"})
-    if issued_on and issued_on > today:
+    if form.valid_from and form.valid_to and form.valid_to < form.valid_from:
+        wrong.append({"pointer": "#/valid_to", "detail": f"≥ {form.valid_from}"})
+    if form.issued_on and form.issued_on > today:
         wrong.append({"pointer": "#/issued_on", "detail": f"≤ {today}"})
     if wrong:
         raise InvalidInput(Text("表单前后矛盾", "The form contradicts itself"), rule="R-06", errors=wrong)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import xlsxwriter
 
-from services.roster.imported import BETWEEN_CELLS, Kind
+from services.roster.cells import BETWEEN_CELLS
+from services.roster.imported import Kind
 from services.roster.list_columns import D_CLASS_HEADINGS, NAMES
 from shared.rules import Language
 
@@ -33,7 +34,7 @@ def refused_rows(
         sheet = book.add_worksheet("名单")
         as_text = book.add_format({"num_format": "@"})
         sheet.set_column(0, len(headers), 22, as_text)
-        sheet.set_column(len(headers), len(headers) + 1, 60)
+        sheet.set_column(len(headers), len(headers) + 1, 64)
         for place, name in enumerate((*headers, *ADDED[language])):
             sheet.write_string(0, place, name, book.add_format({"bold": True}))
         for line, (number, cells, problems) in enumerate(rows, 1):

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import date
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Member
-from sqlalchemy import Index, exists, select, text
+from sqlalchemy import exists, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import Field, col
+from sqlmodel import col
 from starlette.responses import Response
 
 from services.roster import conference, policy, support_list
-from services.roster.conference import NominationBallot, State, case_rules
-from services.roster.enterprise import Enterprise, Qualification, Table
+from services.roster.conference import NominationBallot
+from services.roster.enterprise import Enterprise, Qualification
+from services.roster.nomination_case import Nomination, NominationShown, shown
 from services.roster.uscc import Uscc
-from shared.ballots import BallotShown, CastBallot, MeetingOutcome
+from shared.ballots import CastBallot, MeetingOutcome
 from shared.database import new_id, numbered
 from shared.identity import Principal
 from shared.measures import measures_on
@@ -26,35 +26,6 @@ from shared.rules import Text
 from shared.service import Caller, Here, Running, Session, Today, router
 
 steps = router("nominations")
-
-
-class Nomination(Table, table=True):
-    """An enterprise proposed for the support list, and what became of it."""
-
-    __table_args__ = (
-        *case_rules("nomination"),
-        Index(
-            "nomination_open_once",
-            "uscc",
-            unique=True,
-            postgresql_where=text("state IN ('voting', 'meeting')"),
-        ),
-        Index("nomination_of_enterprise", "uscc", "id"),
-        Index("nomination_by_party", "nominated_by_party", "id"),
-        Index("nomination_in_state", "state", "id"),
-    )
-
-    id: UUID = Field(primary_key=True)
-    number: str = Field(unique=True)
-    uscc: str
-    name: str
-    reasons: str
-    nominated_by: str
-    nominated_by_party: str | None = None
-    state: str
-    opened_on: date
-    decided_on: date | None = None
-    minutes_number: str | None = None
 
 
 class NominateEnterprise(BaseModel):
@@ -67,22 +38,6 @@ class NominateEnterprise(BaseModel):
     reasons: str = Member(min_length=1, max_length=4000, examples=["研发投入占比高，缺乏融资渠道"])
 
 
-class NominationShown(BaseModel):
-    """A nomination with every unit's ballot."""
-
-    id: UUID
-    number: str
-    uscc: str
-    name: str
-    reasons: str
-    nominated_by: str
-    state: State
-    opened_on: date
-    decided_on: date | None
-    minutes_number: str | None
-    ballots: list[BallotShown]
-
-
 class NotToBeNominated(Refusal):
     title = Text("不需要或不能提名", "Not to be nominated")
 
@@ -91,12 +46,6 @@ class NominationOpen(Refusal):
     title = Text("该企业已有提名在审核", "A nomination of this enterprise is open")
     rule = "R-07"
     article = "M-二(二)"
-
-
-async def shown(session: AsyncSession, row: Nomination, today: date) -> NominationShown:
-    """The nomination as it stands."""
-    ballots = await conference.ballots_of(session, NominationBallot, row.id, today)
-    return NominationShown(ballots=ballots, **row.model_dump(exclude={"nominated_by_party"}))
 
 
 def _only_itself(who: Principal, uscc: str) -> None:
@@ -156,7 +105,7 @@ async def cast_nomination_ballot(
 ) -> NominationShown:
     """A member unit casts its ballot, or changes it while the case is open."""
     row = await conference.held(session, Nomination, nomination_id)
-    await conference.cast(session, NominationBallot, row, who, body, here)
+    await conference.take_ballot(session, NominationBallot, row, who, body, here)
     if row.state == "approved":
         await qualify(session, row, here)
     return await shown(session, row, here.clock.today())

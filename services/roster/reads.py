@@ -9,7 +9,7 @@ from uuid import UUID
 
 from fastapi import Path, Query
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, Date, and_, bindparam, cast, exists, func, or_, select, text
+from sqlalchemy import ColumnElement, Date, Select, and_, bindparam, cast, exists, func, or_, select, text
 from sqlalchemy.dialects.postgresql import DATEMULTIRANGE
 from sqlmodel import col
 from starlette.responses import Response
@@ -146,38 +146,43 @@ async def list_enterprises(
 ) -> Response:
     """Enterprises by code: all that are known, or those on the list on a day, as known on any day."""
     on = wanted.listed_on or today
-    listed = _known_calendar(wanted.known_on).label("listed")
+    known = _known_enterprises(wanted, on, who.party if who.whose == "own" else None).subquery("known")
+    day = cast(bindparam("day", on, unique=True), Date)
+    query = select(
+        known.c.uscc,
+        known.c.name,
+        day.label("on"),
+        known.c.listed.contains(day).label("on_list"),
+        text(PERIODS.format(days="known.listed").strip() + " AS listed"),
+        known.c.categories,
+    )
+    if wanted.listed_on:
+        query = query.where(known.c.listed.contains(day))
+    return await page(session, query, order=[known.c.uscc], limit=limit, cursor=cursor)
+
+
+def _known_enterprises(wanted: EnterpriseFilter, on: date, only: str | None) -> Select[*tuple[Any, ...]]:
+    """The enterprises wanted, with their days on the list and the categories that hold on a day."""
     holding = _holding(on, wanted.known_on)
     where: list[ColumnElement[bool]] = []
-    if who.whose == "own":
-        where.append(col(Enterprise.uscc) == who.party)
+    if only is not None:
+        where.append(col(Enterprise.uscc) == only)
     if wanted.category:
         where.append(exists().where(holding, col(Qualification.category) == wanted.category))
     if wanted.q:
         where.append(_matching(wanted.q))
-    known = select(
-        col(Enterprise.uscc).label("uscc"),
-        col(Enterprise.name).label("name"),
-        listed,
+    categories = (
         select(func.coalesce(func.json_agg(col(Qualification.category).distinct()), text("'[]'")))
         .where(holding)
         .correlate(Enterprise)
         .scalar_subquery()
-        .label("categories"),
-    ).where(*where)
-    found = known.subquery("known")
-    day = cast(bindparam("day", on, unique=True), Date)
-    query = select(
-        found.c.uscc,
-        found.c.name,
-        day.label("on"),
-        found.c.listed.contains(day).label("on_list"),
-        text(PERIODS.format(days="known.listed").strip() + " AS listed"),
-        found.c.categories,
     )
-    if wanted.listed_on:
-        query = query.where(found.c.listed.contains(day))
-    return await page(session, query, order=[found.c.uscc], limit=limit, cursor=cursor)
+    return select(
+        col(Enterprise.uscc).label("uscc"),
+        col(Enterprise.name).label("name"),
+        _known_calendar(wanted.known_on).label("listed"),
+        categories.label("categories"),
+    ).where(*where)
 
 
 @steps.get("/v1/enterprises/{uscc}", operation_id="get_enterprise", responses=refusals(NotFound))

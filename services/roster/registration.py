@@ -17,8 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from services.roster import policy
-from services.roster.admission import personal
-from services.roster.enterprise import Table
+from services.roster.enterprise import Table, personal
 from services.roster.uscc import Uscc
 from shared import audit
 from shared.database import new_id

@@ -84,7 +84,7 @@ def _true_code(written: str) -> str:
 
 Uscc = Annotated[
     str,
-    Field(min_length=18, max_length=40, examples=["91330482MA2B8QJ504"]),
+    Field(min_length=18, max_length=36, examples=["91330482MA2B8QJ504"]),
     AfterValidator(_true_code),
 ]
 """A unified social credit code in a request, tidied; refused when its check character fails (R-01)."""

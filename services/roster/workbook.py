@@ -19,7 +19,7 @@ from shared.rules import Text
 MOST_PARTS = 2000
 MOST_BYTES = 400_000_000
 MOST_TIMES = 250
-SMALL = 20_000_000
+SMALL = 16_000_000
 MOST_ROWS = 300_000
 MOST_COLUMNS = 200
 PIECE = 1 << 20
@@ -85,7 +85,6 @@ def _examine(archive: zipfile.ZipFile) -> dict[str, Hidden]:
         raise burst()
     names = {part.filename for part in parts}
     _is_workbook(names)
-    paths: dict[str, str] = {}
     found: dict[str, Hidden] = {}
     meter = Meter()
     small = {

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import date
 
-from shared.events import EnterpriseDelisted, EnterpriseListed, Period, SupportListChanged
-from tests.ground import key
-from tests.roster.town import ALPHA, BETA, Town, done
+from shared.events import EnterpriseListed, Period
+from tests.roster.town import ALPHA, Town
 
 
 async def test_r03_a_qualification_puts_an_enterprise_on_the_list_on_its_days(town: Town) -> None:

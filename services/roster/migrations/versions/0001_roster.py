@@ -24,7 +24,8 @@ TABLES = (
         minutes_number VARCHAR,
         PRIMARY KEY (id),
         CONSTRAINT admission_state CHECK (state IN ('approved', 'declined', 'meeting', 'voting')),
-        CONSTRAINT admission_decided CHECK ((state IN ('approved', 'declined')) = (decided_on IS NOT NULL)),
+        CONSTRAINT admission_decided CHECK ((state IN ('approved', 'declined')) =
+            (decided_on IS NOT NULL)),
         CONSTRAINT admission_decided_after CHECK (decided_on >= opened_on),
         UNIQUE (number)
     )
@@ -36,7 +37,8 @@ TABLES = (
     CREATE INDEX admission_of_institution ON admission (institution_id, id)
     """,
     """
-    CREATE UNIQUE INDEX admission_open_once ON admission (institution_id) WHERE state IN ('voting', 'meeting')
+    CREATE UNIQUE INDEX admission_open_once ON admission (institution_id) WHERE state IN
+        ('voting', 'meeting')
     """,
     """
     CREATE TABLE enterprise (
@@ -106,7 +108,8 @@ TABLES = (
         document TEXT NOT NULL,
         listed DATEMULTIRANGE NOT NULL,
         PRIMARY KEY (id),
-        CONSTRAINT list_change_cause CHECK (cause IN ('qualification', 'expiry', 'revocation', 'd_class_start', 'd_class_end', 'renewal'))
+        CONSTRAINT list_change_cause CHECK (cause IN ('qualification', 'expiry',
+            'revocation', 'd_class_start', 'd_class_end', 'renewal'))
     )
     """,
     """
@@ -143,7 +146,8 @@ TABLES = (
         uploaded_at TIMESTAMP WITH TIME ZONE NOT NULL,
         finished_at TIMESTAMP WITH TIME ZONE,
         PRIMARY KEY (id),
-        CONSTRAINT list_import_state CHECK (state IN ('waiting', 'reading', 'checking', 'applying', 'done', 'refused')),
+        CONSTRAINT list_import_state CHECK (state IN ('waiting', 'reading', 'checking',
+            'applying', 'done', 'refused')),
         CONSTRAINT list_import_kind CHECK (kind IN ('qualification', 'd_class')),
         CONSTRAINT list_import_category CHECK ((kind = 'qualification') = (category IS NOT NULL)),
         CONSTRAINT list_import_refusal CHECK ((state = 'refused') = (refusal IS NOT NULL))
@@ -167,7 +171,8 @@ TABLES = (
         minutes_number VARCHAR,
         PRIMARY KEY (id),
         CONSTRAINT nomination_state CHECK (state IN ('approved', 'declined', 'meeting', 'voting')),
-        CONSTRAINT nomination_decided CHECK ((state IN ('approved', 'declined')) = (decided_on IS NOT NULL)),
+        CONSTRAINT nomination_decided CHECK ((state IN ('approved', 'declined')) =
+            (decided_on IS NOT NULL)),
         CONSTRAINT nomination_decided_after CHECK (decided_on >= opened_on),
         UNIQUE (number)
     )
@@ -228,7 +233,9 @@ TABLES = (
         valid_to DATE,
         revoked_from DATE,
         revocation_reason VARCHAR,
-        days DATERANGE GENERATED ALWAYS AS (daterange(valid_from, CASE WHEN valid_to IS NULL AND revoked_from IS NULL THEN NULL ELSE greatest(valid_from, least(valid_to + 1, revoked_from)) END)) STORED,
+        days DATERANGE GENERATED ALWAYS AS (daterange(valid_from, CASE WHEN valid_to IS NULL
+            AND revoked_from IS NULL THEN NULL ELSE greatest(valid_from, least(valid_to + 1,
+            revoked_from)) END)) STORED,
         source VARCHAR NOT NULL,
         source_id UUID NOT NULL,
         recorded_on DATE NOT NULL,
@@ -254,7 +261,8 @@ TABLES = (
     CREATE INDEX d_class_period_of_enterprise ON d_class_period (uscc, recorded_on)
     """,
     """
-    CREATE UNIQUE INDEX d_class_period_once ON d_class_period (uscc, document_no) WHERE superseded_on IS NULL
+    CREATE UNIQUE INDEX d_class_period_once ON d_class_period (uscc, document_no) WHERE
+        superseded_on IS NULL
     """,
     """
     CREATE INDEX d_class_period_versions ON d_class_period (d_class_period_id)
@@ -313,7 +321,9 @@ TABLES = (
         valid_to DATE,
         revoked_from DATE,
         revocation_reason VARCHAR,
-        days DATERANGE GENERATED ALWAYS AS (daterange(valid_from, CASE WHEN valid_to IS NULL AND revoked_from IS NULL THEN NULL ELSE greatest(valid_from, least(valid_to + 1, revoked_from)) END)) STORED,
+        days DATERANGE GENERATED ALWAYS AS (daterange(valid_from, CASE WHEN valid_to IS NULL
+            AND revoked_from IS NULL THEN NULL ELSE greatest(valid_from, least(valid_to + 1,
+            revoked_from)) END)) STORED,
         source VARCHAR NOT NULL,
         source_id UUID NOT NULL,
         recorded_on DATE NOT NULL,
@@ -339,7 +349,8 @@ TABLES = (
     CREATE INDEX qualification_of_enterprise ON qualification (uscc, recorded_on)
     """,
     """
-    CREATE UNIQUE INDEX qualification_once ON qualification (uscc, category, document_no) WHERE superseded_on IS NULL
+    CREATE UNIQUE INDEX qualification_once ON qualification (uscc, category, document_no) WHERE
+        superseded_on IS NULL
     """,
     """
     CREATE INDEX qualification_versions ON qualification (qualification_id)
