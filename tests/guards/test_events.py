@@ -84,10 +84,18 @@ def said_in(name: str) -> set[str]:
     return said
 
 
+NOT_SAID_YET = {
+    "CooperationCancelled": "the yearly assessment (R-71) is not built; roster is ready to hear it",
+    "LoanCorrected": "corrections (R-29) are not built; compensation is ready to hear them",
+}
+"""Facts whose hearers are built before their speaker: an event leaves this list when it is first said."""
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_event_of_a_topic_is_said_by_its_service(name: str) -> None:
     own = {event.__name__ for event in EVENTS.values() if event.topic == f"kechuang.{name}"}
-    assert own - said_in(name) == set(), "an event nobody says"
+    assert own - said_in(name) - NOT_SAID_YET.keys() == set(), "an event nobody says"
+    assert said_in(name).isdisjoint(NOT_SAID_YET), "said by now: take it off the list"
 
 
 @pytest.mark.parametrize("name", SERVICES)

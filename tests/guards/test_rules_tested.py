@@ -46,14 +46,27 @@ def naming_tests() -> dict[str, set[str]]:
 
 
 TESTED = naming_tests()
+NOT_BUILT_YET = {
+    "R-12": "the yearly cancellation that starts the refusal is not said yet",
+    "R-46": "the printed application form",
+    "R-70": "the yearly assessment",
+    "R-71": "the yearly assessment",
+    "R-80": "the to-do lists",
+    "R-82": "the notices",
+    "R-83": "the second person",
+    "R-84": "the figures",
+    "R-85": "the opening import",
+}
+"""Rules of the book whose room is not built: a rule leaves this list with its first code."""
+BUILT = [rule.id for rule in RULES if rule.id not in NOT_BUILT_YET]
 
 
-@pytest.mark.parametrize("rule", [rule.id for rule in RULES])
+@pytest.mark.parametrize("rule", BUILT)
 def test_a_rule_has_a_test_that_names_it(rule: str) -> None:
     assert TESTED.get(rule), f"{rule} is named by no test: test_{rule.replace('-', '').lower()}_…"
 
 
-@pytest.mark.parametrize("rule", [rule.id for rule in RULES])
+@pytest.mark.parametrize("rule", BUILT)
 def test_a_rule_is_carried_by_code_that_cites_it(rule: str) -> None:
     carrying = [file for file in python("services", "shared") if rule in file.read_text("utf-8")]
     assert carrying, f"no file of services/ or shared/ cites {rule}"
