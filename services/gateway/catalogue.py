@@ -24,7 +24,11 @@ def every_refusal() -> dict[str, list[type[Refusal]]]:
         waiting.extend(kind.__subclasses__())
         if kind is not Refusal:
             found.setdefault(kind.slug(), []).append(kind)
-    return {slug: sorted(found[slug], key=lambda kind: kind.__module__) for slug in sorted(found)}
+    return {slug: sorted(found[slug], key=_place) for slug in sorted(found)}
+
+
+def _place(kind: type[Refusal]) -> tuple[str, str]:
+    return kind.__module__, kind.__qualname__
 
 
 @pages.get("/problems")

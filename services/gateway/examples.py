@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from services.gateway.openapi import REF, operations
+from services.gateway.routes import operations
 
+REF = "#/components/schemas/"
 SIMPLE: Mapping[str, Any] = {"boolean": True, "integer": 1, "number": 1, "null": None}
 FORMATS: Mapping[str, str] = {
     "uuid": "0192f3a0-1c1b-7d5e-9b1a-2f6d5a3c4e5f",

@@ -1,21 +1,21 @@
 """One OpenAPI 3.1 document of all services: the one surface.
 
 Identical schemas are shared; schemas of one name and different content are prefixed by their service,
-and so is everything that refers to them. `python -m services.gateway.openapi` prints the document
-without any database.
+and so is everything that refers to them. Bodies that show no example get one (`examples.py`).
+`python -m services.gateway.openapi` prints the document without any database.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from services.gateway.routes import METHODS, Clash
+from services.gateway.examples import REF, complete
+from services.gateway.routes import Clash, operations
 
 Document = Mapping[str, Any]
-REF = "#/components/schemas/"
 DESCRIPTION = (
     "科创贷：科创企业贷款管理与风险补偿。One surface of roster, lending and compensation.\n\n"
     'Amounts are strings with two decimal places (`"1234567.89"`); rates are percent per year with up to '
@@ -47,7 +47,7 @@ def merge(documents: Mapping[str, Document]) -> dict[str, Any]:
             if path in paths:
                 raise Clash(f"{path} is served by {service} and by another service")
             paths[path] = _rewritten(item, rename)
-    return _whole(paths, schemas)
+    return complete(_whole(paths, schemas))
 
 
 def _whole(paths: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
@@ -84,12 +84,6 @@ def _secured(paths: dict[str, Any]) -> dict[str, Any]:
         if operation.get("security"):
             operation["security"] = [{"token": []}, {"clientCredentials": []}]
     return paths
-
-
-def operations(document: Document) -> Iterator[dict[str, Any]]:
-    """Every operation of a document, in its order."""
-    for item in document["paths"].values():
-        yield from (operation for method, operation in item.items() if method in METHODS)
 
 
 def _schemas(document: Document) -> Mapping[str, Any]:
@@ -132,10 +126,8 @@ def _rewritten(part: Any, rename: Mapping[str, str]) -> Any:
 def main() -> int:
     """Print the document of all services."""
     from services.city import offline_documents
-    from services.gateway.examples import complete
 
-    document = complete(merge(offline_documents()))
-    json.dump(document, sys.stdout, ensure_ascii=False, indent=1)
+    json.dump(merge(offline_documents()), sys.stdout, ensure_ascii=False, indent=1)
     print()
     return 0
 

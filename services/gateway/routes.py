@@ -4,10 +4,16 @@ parameter; paths are taken exactly as they stand (a trailing slash is another pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 METHODS = frozenset(("get", "put", "post", "delete", "patch", "head", "options", "trace"))
+
+
+def operations(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every operation of an OpenAPI document, in its order."""
+    for item in document["paths"].values():
+        yield from (operation for method, operation in item.items() if method in METHODS)
 
 
 class Clash(Exception):

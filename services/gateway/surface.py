@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 
-from services.gateway.examples import complete
 from services.gateway.openapi import merge
 from services.gateway.routes import Clash, Node, Routes
 from services.gateway.upstreams import Upstream
@@ -58,7 +57,7 @@ class Surface:
         if heard != self._documents or not self.body:
             # In the order of the services, whichever answered first.
             ordered = {"gateway": self._own()} | {n: heard[n] for n in self.upstreams if n in heard}
-            body = json.dumps(complete(merge(ordered)), ensure_ascii=False).encode()
+            body = json.dumps(merge(ordered), ensure_ascii=False).encode()
             self._routes = Routes(ordered)
             self.body, self.etag = body, f'"{sha256(body).hexdigest()[:32]}"'
             self._documents = heard
