@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -14,11 +16,26 @@ pytest_plugins = ["tests.kafka"]
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+def postgres() -> Iterator[EmbeddedPostgres]:
     """A real PostgreSQL 18 for this run, without the cost of durability."""
-    folder: Path = tmp_path_factory.mktemp("postgres")
-    with EmbeddedPostgres(folder, durable=False) as server:
+    with open_folder() as folder, EmbeddedPostgres(folder, durable=False) as server:
         yield server
+
+
+@pytest.fixture
+def data_folder() -> Iterator[Path]:
+    """A data folder for a test that starts PostgreSQL of its own."""
+    with open_folder() as folder:
+        yield folder
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A temporary folder any user can get to: run by root, PostgreSQL is `nobody`, and pytest's own folders
+    are closed to others."""
+    with TemporaryDirectory(prefix="kechuang-test-") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
 
 
 @pytest.fixture(scope="session")
