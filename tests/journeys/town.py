@@ -6,16 +6,15 @@ and fails loudly when the answer is not the expected one.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from itertools import count
 from typing import Any, cast
 from uuid import UUID, uuid4
 
 import httpx
-from fastapi import FastAPI
 from sqlalchemy import select
 
 from services.city import SERVICES, City, city
@@ -86,6 +85,8 @@ class Town:
         """An actor with a token of these roles and party."""
         keys = cast(Keys, self.city.gateway.state.keys)
         subject = f"test:{'+'.join(roles)}:{party or ''}:{name}"
+        if subject in self.people:
+            return self.people[subject]
         kind = "machine" if machine else "person"
         claims = {
             "sub": subject,
@@ -146,6 +147,97 @@ class Town:
             await self.running(name).days.catch_up()
         await self.settle()
 
+    # ── roster: who takes part ────────────────────────────────────────────────────────────────────
+
+    async def recognise(self, usccs: Sequence[str], valid_from: date) -> None:
+        """The office imports a recognition list of these enterprises, valid for ten years."""
+        office = await self.office()
+        rows = "".join(f"{code},企业{code[-8:]}\n" for code in usccs)
+        form = {
+            "kind": "qualification",
+            "category": "national_high_tech",
+            "document_no": f"国科发火{next(_serial)}号",
+            "issued_on": valid_from.isoformat(),
+            "valid_from": valid_from.isoformat(),
+            "valid_to": valid_from.replace(year=valid_from.year + 10).isoformat(),
+        }
+        content = f"统一社会信用代码,企业名称\n{rows}".encode()
+        answer = await office.send("POST", "/v1/imports", data=form, files={"file": ("list.csv", content)})
+
+        async def over() -> dict[str, Any] | None:
+            job: dict[str, Any] = await office.get(answer.headers["location"])
+            return job if job["state"] in ("done", "refused") else None
+
+        job = await eventually(over, "the end of the import", 120)
+        assert (job["state"], job["refused"]) == ("done", 0), job
+        await self.settle()
+
+    async def enterprise(self, code: str) -> Actor:
+        """A listed enterprise registers."""
+        about = {"uscc": code, "contact": "李会计", "legal_representative": "陈某", "phone": "0573-85012345"}
+        nobody = Actor(session_client(self.city.gateway, {"accept-language": "en"}))
+        await nobody.post("/v1/registrations", about)
+        await nobody.client.aclose()
+        return await self.somebody("enterprise", party=code)
+
+    async def bank(self, number: int) -> Actor:
+        """A bank's core system, admitted by the conference."""
+        party = str(UUID(int=number))
+        bank = await self.somebody("institution", party=party, machine=True)
+        admission = await bank.post("/v1/admissions", {"name": f"第{number}银行"})
+        await self.all_approve(f"/v1/admissions/{admission['id']}")
+        return bank
+
+    async def guarantor(self) -> Actor:
+        """A guarantor the office has registered."""
+        office = await self.office()
+        made = await office.post("/v1/guarantors", {"uscc": uscc(999_999_000), "name": "科创担保"})
+        return await self.somebody("guarantor", party=made["id"])
+
+    # ── lending ───────────────────────────────────────────────────────────────────────────────────
+
+    async def loan(self, enterprise: Actor, bank: Actor, amount: str, **filing: Any) -> dict[str, Any]:
+        """Applied for, approved and filed; the loan. `filing` overrides what is filed."""
+        security = filing.get("security_type", "credit")
+        terms = {"amount": amount, "term_months": 12, "security_type": security}
+        asked = {**terms, "institution_id": bank.party, "purpose": "研发"}
+        application = await enterprise.post("/v1/applications", asked)
+        rate = filing.get("annual_rate", "4.0000")
+        approval = f"/v1/applications/{application['id']}/approval"
+        await bank.post(approval, {**terms, "annual_rate": rate})
+        today = self.clock.today()
+        whole = {
+            "application_id": application["id"],
+            "contract_number": f"JK-{next(_serial)}",
+            "amount": amount,
+            "annual_rate": rate,
+            "disbursed_on": today.isoformat(),
+            "matures_on": (today + timedelta(days=360)).isoformat(),
+            "security_type": security,
+            "repayment_method": "bullet_all",
+            "first_loan": False,
+        }
+        filed: dict[str, Any] = await bank.post("/v1/loans", whole | filing)
+        return filed
+
+    async def report(self, bank: Actor, loan_id: str) -> Any:
+        body = {"cause": "回款延迟", "action": "催收"}
+        return await bank.post(f"/v1/loans/{loan_id}/overdue-reports", body)
+
+    # ── compensation ──────────────────────────────────────────────────────────────────────────────
+
+    async def claim(self, bank: Actor, loan_id: str) -> dict[str, Any]:
+        """The bank claims what the record says, once the report has reached compensation."""
+
+        async def ready() -> dict[str, Any] | None:
+            told: dict[str, Any] = await bank.get(f"/v1/loans/{loan_id}/claim-readiness")
+            return told if told["ready"] else None
+
+        told = await eventually(ready, f"claim readiness of {loan_id}")
+        stated = {"loan_id": loan_id, "principal": told["principal"], "interest": told["interest"]}
+        made: dict[str, Any] = await bank.post("/v1/claims", stated)
+        return made
+
     # ── the conference ────────────────────────────────────────────────────────────────────────────
 
     async def all_approve(self, case: str) -> Any:
@@ -177,11 +269,3 @@ async def town(databases: Databases, today: date = DAY, **settings: Any) -> Asyn
         yield it
         for actor in it.people.values():
             await actor.client.aclose()
-
-
-def app_of(it: Town, service: str) -> FastAPI:
-    return it.city.services[service]
-
-
-def as_id(text: str) -> UUID:
-    return UUID(text)
