@@ -1,0 +1,147 @@
+"""People who go on working while the system dies under them.
+
+Each command goes out under an Idempotency-Key and, whenever its answer does not come, again under the same
+key until it is answered. What was answered is kept: it is all the outside knows, and what the reckoning
+holds the databases against.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+from services.demo_data import PASSWORD
+from tests.faults.machine import Machine
+from tests.ground import eventually
+
+ANSWER_SECONDS = 120.0
+"""From a command's first sending to its answer, over all the deaths in between."""
+MARK = "fault-"
+"""How every request id of ours begins: the audit log tells our commands by it."""
+NOBODY = ""
+
+
+class Unexpected(AssertionError):
+    """An answer that no death explains."""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A command that was accepted, and how it was answered."""
+
+    kind: str
+    key: str
+    who: str
+    method: str
+    path: str
+    body: Mapping[str, Any]
+    status: int
+    answer: Mapping[str, Any]
+
+
+@dataclass
+class Load:
+    """Sends commands for anybody; `sent` counts the sendings, `cut` those that got no answer."""
+
+    machine: Machine
+    http: httpx.AsyncClient
+    random: Random
+    accepted: list[Accepted] = field(default_factory=list)
+    sent: int = 0
+    cut: int = 0
+    _tokens: dict[str, str] = field(default_factory=dict)
+
+    def of(self, kind: str) -> list[Accepted]:
+        """The accepted commands of a kind, in the order of their answers."""
+        return [one for one in self.accepted if one.kind == kind]
+
+    async def command(
+        self,
+        kind: str,
+        who: str,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        method: str = "POST",
+        hears: bool = False,
+    ) -> dict[str, Any]:
+        """Have a command accepted; its answer. One that `hears` rests on facts of another service and is
+        refused while they are on their way: such a refusal is asked again."""
+        key = str(UUID(int=self.random.getrandbits(128), version=4))
+
+        async def accepted() -> httpx.Response | None:
+            answer = await self.answered(who, method, path, body, key)
+            if answer.is_success:
+                return answer
+            if hears and answer.status_code in (404, 409):
+                return None
+            raise Unexpected(f"{who} {method} {path} {body}: {answer.status_code} {answer.text}")
+
+        answer = await eventually(accepted, f"{method} {path}", ANSWER_SECONDS)
+        told = dict(answer.json())
+        self.accepted.append(Accepted(kind, key, who, method, path, body, answer.status_code, told))
+        return told
+
+    async def look(self, who: str, path: str) -> dict[str, Any]:
+        """Ask until there is an answer."""
+
+        async def found() -> httpx.Response | None:
+            answer = await self.answered(who, "GET", path)
+            return answer if answer.is_success else None
+
+        return dict((await eventually(found, path, ANSWER_SECONDS)).json())
+
+    async def answered(
+        self, who: str, method: str, path: str, body: Mapping[str, Any] | None = None, key: str | None = None
+    ) -> httpx.Response:
+        """Send until an answer comes that is one: a cut connection, a token run out, a twin of ours still
+        running and a service not yet ready are none."""
+
+        async def answer() -> httpx.Response | None:
+            await self.machine.up()
+            try:
+                headers = {"x-request-id": MARK + key, "idempotency-key": key} if key else {}
+                if who != NOBODY:
+                    headers["authorization"] = f"Bearer {await self._token(who)}"
+                self.sent += 1
+                got = await self.http.request(method, path, json=body, headers=headers)
+            except httpx.TransportError:
+                self.cut += 1
+                return None
+            if got.status_code == 401:
+                self._tokens.pop(who, None)
+                return None
+            return None if got.status_code == 503 or _twin_is_running(got) else got
+
+        answered: httpx.Response = await eventually(answer, f"{method} {path}", ANSWER_SECONDS)
+        return answered
+
+    async def _token(self, who: str) -> str:
+        """A token of this account; raises httpx.TransportError when the system dies meanwhile."""
+        if who not in self._tokens:
+            answer = await self.http.post("/v1/session", json={"name": who, "password": PASSWORD})
+            if answer.status_code == 503:
+                raise httpx.ConnectError("not ready yet")
+            if answer.status_code != 201:
+                raise Unexpected(f"{who} cannot sign in: {answer.status_code} {answer.text}")
+            self._tokens[who] = answer.json()["access_token"]
+        return self._tokens[who]
+
+
+def _twin_is_running(answer: httpx.Response) -> bool:
+    """The first sending is still at work, though its connection was cut; or others changed the same."""
+    waits = ("/problems/still-running", "/problems/conflict")
+    return answer.status_code == 409 and answer.json().get("type") in waits
+
+
+async def all_of(*work: Any) -> None:
+    """Do everything at once; the first failure ends it all and is raised."""
+    async with asyncio.TaskGroup() as group:
+        for one in work:
+            group.create_task(one)
