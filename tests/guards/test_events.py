@@ -95,7 +95,7 @@ NOT_SAID_YET = {
 def test_every_event_of_a_topic_is_said_by_its_service(name: str) -> None:
     own = {event.__name__ for event in EVENTS.values() if event.topic == f"kechuang.{name}"}
     assert own - said_in(name) - NOT_SAID_YET.keys() == set(), "an event nobody says"
-    assert said_in(name).isdisjoint(NOT_SAID_YET), "said by now: take it off the list"
+    assert (own & said_in(name)).isdisjoint(NOT_SAID_YET), "said by now: take it off the list"
 
 
 @pytest.mark.parametrize("name", SERVICES)
