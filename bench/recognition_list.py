@@ -90,8 +90,16 @@ def _ends_before(row: Row, kind: str) -> None:
 
 
 BREAKS = (
-    _wrong_check, _too_short, _as_number, _letter_o, _no_code, _no_name, _unclear_day, _no_such_day, _ends_before,
-)  # fmt: skip
+    _wrong_check,
+    _too_short,
+    _as_number,
+    _letter_o,
+    _no_code,
+    _no_name,
+    _unclear_day,
+    _no_such_day,
+    _ends_before,
+)
 """Every way in which a row is spoiled, one after the other."""
 
 
