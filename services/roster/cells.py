@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from datetime import date, datetime, time
 from functools import lru_cache
 from typing import Any
@@ -16,6 +17,7 @@ from shared.rules import Text
 
 BETWEEN_CELLS = "\x1f"
 """Between a row's original cells where they are kept as one text (the ASCII unit separator)."""
+BLANK = f" \t\r\n\u3000{BETWEEN_CELLS}"
 OPEN_ENDED = {"长期", "永久", "长期有效", "无固定期限", "无限期"}
 EARLIEST, LATEST = date(1980, 1, 1), date(2199, 12, 31)
 DAY = re.compile(r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?(?:[ T]\d{1,2}:\d{2}(?::\d{2}(?:\.0+)?)?)?")
@@ -36,12 +38,25 @@ def written(cell: Any) -> str:
     if cell is None:
         return ""
     if isinstance(cell, str):
-        return cell.strip().replace("\x00", "").replace(BETWEEN_CELLS, " ")
+        if "\x00" in cell or BETWEEN_CELLS in cell:
+            cell = cell.replace("\x00", "").replace(BETWEEN_CELLS, " ")
+        return cell.strip()
     if isinstance(cell, datetime):
         return str(cell.date()) if cell.time() == time.min else str(cell)
     if isinstance(cell, bool | date | int):
         return str(cell)
     return str(int(cell)) if cell == cell // 1 else str(cell)
+
+
+def originals(cells: Sequence[Any]) -> str:
+    """A row's cells as one text, to be shown and mended as they were; empty for a blank row."""
+    try:
+        joined = BETWEEN_CELLS.join(cells)
+    except TypeError:  # some are numbers or days
+        joined = BETWEEN_CELLS.join(map(written, cells))
+    if "\x00" in joined or joined.count(BETWEEN_CELLS) >= len(cells):
+        joined = BETWEEN_CELLS.join(map(written, cells))
+    return joined if joined.strip(BLANK) else ""
 
 
 def code_in(cell: Any) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.roster.cells import written
+from services.roster.cells import originals
 from services.roster.list_columns import Given, RowReader
 from services.roster.list_file import open_sheet
 from services.roster.sheet import Sheet
@@ -25,6 +24,6 @@ def read_whole(content: bytes, given: Given, reading: Reading) -> None:
     reading.sheet = sheet = open_sheet(content)
     reader = RowReader(given, sheet.headers, sheet.places)
     for number, cells in sheet.rows:
-        if any(written(cell) for cell in cells):
+        if original := originals(cells):
             row = reader.read(number, cells, sheet.spoiled.get(number, ()))
-            reading.rows.append((*row[:8], row[8] and json.dumps(row[8], ensure_ascii=False), row[9]))
+            reading.rows.append((*row, original))

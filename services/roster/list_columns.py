@@ -6,6 +6,7 @@ that row.
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from services.roster.cells import BETWEEN_CELLS, Faulty, code_in, day_in, last_day_in, name_in, written
+from services.roster.cells import Faulty, code_in, day_in, last_day_in, name_in, written
 from services.roster.imported import Kind
 from shared.rules import Text
 
@@ -80,7 +81,7 @@ class RowReader:
 
     def read(self, number: int, cells: Sequence[Any], spoiled: Sequence[Problem]) -> tuple[Any, ...]:
         """The staged form of a row: number, code, name, document, certificate, issued, from, to, faults
-        (None without), original cells."""
+        (as JSON text; None without)."""
         faults = list(spoiled)
         code = self._take(cells, "uscc", "R-01", code_in, faults)
         name = self._take(cells, "name", "R-06", name_in, faults)
@@ -93,9 +94,8 @@ class RowReader:
             last = self.given.valid_to
         if not faults:
             faults += self._contradictions(issued, first, last)
-        told = [fault.as_json() for fault in faults] or None
-        originals = BETWEEN_CELLS.join(map(written, cells))
-        return number, code, name, document, certificate, issued, first, last, told, originals
+        told = json.dumps([fault.as_json() for fault in faults], ensure_ascii=False) if faults else None
+        return number, code, name, document, certificate, issued, first, last, told
 
     def _take(self, cells: Sequence[Any], field: str, rule: str, read: Any, faults: list[Problem]) -> Any:
         place = self.places.get(field)

@@ -151,7 +151,7 @@ def bar_until(paid_on: date, measures: Measures) -> date:
 
 
 def in_force(bar: Bar, on: date) -> bool:
-    """Does this bar hold on a day? A lifted one never held, unless the fund had paid (R-49)."""
+    """Does this bar hold on a day? A lifted one held until it was lifted (R-49)."""
     if bar.began_on is None or on < bar.began_on:
         return False
     if bar.until is None:

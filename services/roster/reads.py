@@ -10,7 +10,6 @@ from uuid import UUID
 from fastapi import Path, Query
 from pydantic import BaseModel
 from sqlalchemy import ColumnElement, Date, Select, and_, bindparam, cast, exists, func, or_, select, text
-from sqlalchemy.dialects.postgresql import DATEMULTIRANGE
 from sqlmodel import col
 from starlette.responses import Response
 
@@ -112,7 +111,7 @@ def _known_calendar(known_on: date | None) -> ColumnElement[Any]:
         .order_by(col(ListChange.recorded_on).desc(), col(ListChange.id).desc())
         .limit(1)
     )
-    return func.coalesce(last.correlate(Enterprise).scalar_subquery(), cast("{}", DATEMULTIRANGE))
+    return func.coalesce(last.correlate(Enterprise).scalar_subquery(), text("CAST('{}' AS datemultirange)"))
 
 
 def _holding(on: date, known_on: date | None) -> ColumnElement[bool]:

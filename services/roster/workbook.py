@@ -23,10 +23,11 @@ SMALL = 16_000_000
 MOST_ROWS = 300_000
 MOST_COLUMNS = 200
 PIECE = 1 << 20
-FAR = re.compile(rb"""\sr=["'](?:[A-Z]{2,3}\d|[A-Z](?:[3-9]\d{5}|\d{7}))""")
+FAR = re.compile(rb' r="(?:[A-Z]{2}|[A-Z](?:[3-9]\d{5}|\d{7}))')
+"""A cell behind column Z or below row 300,000, as every writer writes it; others are looked at one by one."""
+UNUSUAL = (b" r='", b"\nr=", b"\tr=", b"\rr=")
 CELL = re.compile(rb"""\sr=["']([A-Z]{1,3})(\d{1,7})["']""")
 FORMULA = re.compile(rb"""<(?:\w+:)?c\b[^>]*?\sr=["']([A-Z]{1,3})(\d{1,7})["'][^>]*>\s*<(?:\w+:)?f[\s>/]""")
-ANY_FORMULA = re.compile(rb"<(?:\w+:)?f[\s>/]")
 MERGE = re.compile(
     rb"""<(?:\w+:)?mergeCell\b[^>]*?\sref=["']([A-Z]{1,3})(\d{1,7}):([A-Z]{1,3})(\d{1,7})["']"""
 )
@@ -122,12 +123,12 @@ def _is_workbook(names: set[str]) -> None:
     )
 
 
+@dataclass
 class Meter:
     """Counts what is inflated, and stops when it grows too large."""
 
-    def __init__(self) -> None:
-        self.inflated = 0
-        self.packed = 0
+    inflated: int = 0
+    packed: int = 0
 
     def inflate(self, archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> Iterator[bytes]:
         self.packed += part.compress_size
@@ -158,7 +159,7 @@ def _rows_whole(pieces: Iterator[bytes]) -> Iterator[bytes]:
 def _look(piece: bytes, hidden: Hidden) -> None:
     if b"<!DOCTYPE" in piece or b"<!ENTITY" in piece:
         raise damaged()
-    if FAR.search(piece) is not None:
+    if FAR.search(piece) is not None or any(mark in piece for mark in UNUSUAL):
         for letters, row in CELL.findall(piece):
             if int(row) > MOST_ROWS or column_number(letters) > MOST_COLUMNS:
                 raise FileRefused(
@@ -167,10 +168,11 @@ def _look(piece: bytes, hidden: Hidden) -> None:
                     f"there is something at {letters.decode()}{row.decode()}, beyond {MOST_ROWS} rows or "
                     f"{MOST_COLUMNS} columns: remove what is not the list, or split it",
                 )
-    if ANY_FORMULA.search(piece) is not None:
+    if b"<f" in piece or b":f" in piece:
         for letters, row in FORMULA.findall(piece):
             hidden.formulas.add((int(row), column_number(letters)))
-    for first, top, last, bottom in MERGE.findall(piece):
+    merges = MERGE.findall(piece) if b"mergeCell" in piece else ()
+    for first, top, last, bottom in merges:
         hidden.merges.append((int(top), column_number(first), int(bottom), column_number(last)))
 
 
