@@ -7,43 +7,49 @@ publishes the outbox or seals the audit beside it.
 
 from __future__ import annotations
 
+import itertools
+
 import httpx
 
 from bench import pgbench
 from bench.ground import CONNECTIONS, Rate, load, served
 from bench.town import LENDERS, Town, approval, drawdown, lending_town
+from bench.turns import ROUNDS, in_turn
 from bench.verdict import Line
 from tests.ground import Databases
 
-FILINGS = 4000
-WARM = 400
-FLOOR_TIMES = 250
+FILINGS = 800
+FLOOR_TIMES = 60
 TARGET = 0.15
+FIRST_OF_FLOOR = 1 + FILINGS * (ROUNDS + 1)
+"""One loan is filed to see what is sent; then come ours, then the floor's."""
 
 
 async def measure(databases: Databases, *, large: bool) -> list[Line]:
     """Filings per second at 64 connections, as a share of pgbench's transactions per second."""
-    approvals = 1 + WARM + FILINGS + CONNECTIONS * FLOOR_TIMES
+    begun = itertools.count(0, FLOOR_TIMES)
+    approvals = FIRST_OF_FLOOR + CONNECTIONS * FLOOR_TIMES * (ROUNDS + 1)
     async with lending_town(databases, 10_000, approvals) as town:
         script = await floor_of(town)
         async with served(town.it.app) as port:
-            await load(port, town.filings(WARM))
-            ours = await load(port, town.filings(FILINGS))
-        await town.it.settle()
-        floor = await pgbench.rate(town.url, script, FLOOR_TIMES)
-    return [line(ours, floor)]
 
+            async def ours() -> Rate:
+                rate = await load(port, town.filings(FILINGS))
+                await town.it.settle()
+                return rate
 
-def line(ours: Rate, floor: float) -> Line:
-    figures = f"{ours} against {floor:.0f} tps"
-    return Line("filing / pgbench", ours.per_second / floor, TARGET, figures)
+            async def floor() -> Rate:
+                return await pgbench.rate(town.url, script, FLOOR_TIMES, next(begun))
+
+            turns = await in_turn(ours, floor)
+    figures = f"{turns.one_per_second:.0f}/s against {turns.other_per_second:.0f} tps"
+    return [Line("filing / pgbench", turns.ratio, TARGET, figures)]
 
 
 async def floor_of(town: Town) -> pgbench.Script:
     """File one loan, and make its writing statements a script that files others."""
     place, body = town.next_approval, drawdown(town.next_approval)
     town.next_approval += 1
-    first = 1 + WARM + FILINGS
     transport = httpx.ASGITransport(town.it.app)
     async with httpx.AsyncClient(transport=transport, base_url="http://bench") as client:
         headers = town.headers(place % LENDERS, f"bench-{place}")
@@ -65,7 +71,7 @@ async def floor_of(town: Town) -> pgbench.Script:
             f"bench-{place}": "'floor-' || CAST(:n AS text)",
         }
     )
-    script.say(f"\\set n {first} + :seq * {CONNECTIONS} + :client_id")
+    script.say(f"\\set n {FIRST_OF_FLOOR} + :seq * {CONNECTIONS} + :client_id")
     script.say("\\set seq :seq + 1")
     script.say("BEGIN;")
     script.send(write)

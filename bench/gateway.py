@@ -9,8 +9,9 @@ from typing import Any, cast
 from fastapi import FastAPI
 
 from bench import load as requests
-from bench.ground import Rate, load, served
+from bench.ground import load, served
 from bench.town import LENDERS, drawdown, fill, lender
+from bench.turns import ROUNDS, Turns, in_turn
 from bench.verdict import Line
 from services.gateway.app import SERVICE as GATEWAY
 from services.gateway.app import create as create_gateway
@@ -23,7 +24,6 @@ from shared.service import World, create_app
 from shared.settings import Settings
 from tests.ground import DAY, Databases
 
-ROUNDS = 6
 EACH = 500
 TARGET = 0.8
 
@@ -41,9 +41,10 @@ async def measure(databases: Databases, *, large: bool) -> list[Line]:
             asked = [requests.request("GET", "/v1/loans?limit=50", token) for token in tokens]
             return asked * (EACH // LENDERS)
 
-        filing = await _in_turn(front, behind, filings)
-        listing = await _in_turn(front, behind, lists)
-    return [_line("filing", *filing), _line("list of 50", *listing)]
+        async def turns(made: Callable[[], list[bytes]]) -> Turns:
+            return await in_turn(lambda: load(front, made()), lambda: load(behind, made()))
+
+        return [_line("filing", await turns(filings)), _line("list of 50", await turns(lists))]
 
 
 @asynccontextmanager
@@ -85,20 +86,6 @@ def _filing(n: int, tokens: list[dict[str, str]]) -> bytes:
     return requests.request("POST", "/v1/loans", headers, drawdown(n))
 
 
-async def _in_turn(front: int, behind: int, made: Callable[[], list[bytes]]) -> tuple[list[Rate], list[Rate]]:
-    """A round to warm up, then ROUNDS rounds, the other one first each time."""
-    rates: dict[int, list[Rate]] = {front: [], behind: []}
-    for number in range(ROUNDS + 1):
-        for port in (front, behind) if number % 2 else (behind, front):
-            rate = await load(port, made())
-            if number:
-                rates[port].append(rate)
-    return rates[front], rates[behind]
-
-
-def _line(name: str, front: list[Rate], behind: list[Rate]) -> Line:
-    through, straight = (
-        sum(r.requests for r in rates) / sum(r.seconds for r in rates) for rates in (front, behind)
-    )
-    figures = f"{through:.0f}/s against {straight:.0f}/s"
-    return Line(f"{name}, gateway / service", through / straight, TARGET, figures)
+def _line(name: str, turns: Turns) -> Line:
+    figures = f"{turns.one_per_second:.0f}/s against {turns.other_per_second:.0f}/s"
+    return Line(f"{name}, gateway / service", turns.ratio, TARGET, figures)

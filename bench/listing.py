@@ -7,25 +7,25 @@ import httpx
 from bench import pgbench
 from bench.ground import load, served
 from bench.town import Town, lending_town
+from bench.turns import in_turn
 from bench.verdict import Line
 from tests.ground import Databases
 
-LISTS = 4000
-FLOOR_TIMES = 150
+REPEAT = 100
+FLOOR_TIMES = 60
 TARGET = 0.05
 
 
 async def measure(databases: Databases, *, large: bool) -> list[Line]:
     """Lists per second at 64 connections, as a share of pgbench's."""
-    async with lending_town(databases, 10_000, 1) as town:
-        script = await floor_of(town)
-        asked = town.lists()
-        async with served(town.it.app) as port:
-            await load(port, asked, repeat=40)
-            ours = await load(port, asked, repeat=LISTS // len(asked))
-        floor = await pgbench.rate(town.url, script, FLOOR_TIMES)
-    figures = f"{ours} against {floor:.0f} tps"
-    return [Line("list of 50 / pgbench", ours.per_second / floor, TARGET, figures)]
+    async with lending_town(databases, 10_000, 1) as town, served(town.it.app) as port:
+        script, asked = await floor_of(town), town.lists()
+        turns = await in_turn(
+            lambda: load(port, asked, repeat=REPEAT),
+            lambda: pgbench.rate(town.url, script, FLOOR_TIMES),
+        )
+    figures = f"{turns.one_per_second:.0f}/s against {turns.other_per_second:.0f} tps"
+    return [Line("list of 50 / pgbench", turns.ratio, TARGET, figures)]
 
 
 async def floor_of(town: Town) -> pgbench.Script:

