@@ -7,7 +7,6 @@ holds the databases against.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -138,10 +137,3 @@ def _twin_is_running(answer: httpx.Response) -> bool:
     """The first sending is still at work, though its connection was cut; or others changed the same."""
     waits = ("/problems/still-running", "/problems/conflict")
     return answer.status_code == 409 and answer.json().get("type") in waits
-
-
-async def all_of(*work: Any) -> None:
-    """Do everything at once; the first failure ends it all and is raised."""
-    async with asyncio.TaskGroup() as group:
-        for one in work:
-            group.create_task(one)

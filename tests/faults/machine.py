@@ -90,11 +90,6 @@ class Machine:
         if not self._up.is_set():
             raise DidNotStart(f"ended with {self.status}:\n" + "".join(self.said[-200:]))
 
-    async def up_or_over(self) -> bool:
-        """Wait until this life answers (True) or was ended before it did."""
-        await self._first_of(self._up, self._over)
-        return self._up.is_set()
-
     async def over(self, limit_seconds: float) -> None:
         """Wait for the end of this life. Raises TimeoutError."""
         async with asyncio.timeout(limit_seconds):

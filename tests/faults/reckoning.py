@@ -175,31 +175,33 @@ async def money_adds_up(here: Databases, load: Load) -> None:
 
 # ── facts ────────────────────────────────────────────────────────────────────────────────────────
 
-ANNOUNCED = {
-    "GuarantorAdmitted": "guarantor",
-    "EnterpriseListed": "nomination",
-    "EnterpriseRegistered": "registration",
-    "LoanApplied": "application",
-    "LoanApproved": "approval",
-    "LoanFiled": "loan",
-    "RepaymentRecorded": "repayment",
-    "RepaymentOverdue": "report",
-    "OverdueDetected": "report",
-    "ClaimSubmitted": "claim",
-    "ClaimApproved": "claim",
-    "CompensationPaid": "payment",
-    "SandboxClockMoved": "clock",
+ANNOUNCED: dict[str, tuple[str, ...]] = {
+    "GuarantorAdmitted": ("guarantor",),
+    "EnterpriseListed": ("nomination",),
+    "EnterpriseRegistered": ("registration",),
+    "LoanApplied": ("application",),
+    "LoanApproved": ("approval",),
+    "LoanFiled": ("loan",),
+    "RepaymentRecorded": ("repayment",),
+    "RepaymentOverdue": ("report",),
+    "OverdueDetected": ("report",),
+    "ClaimSubmitted": ("claim",),
+    "ClaimApproved": ("claim",),
+    "CompensationPaid": ("payment",),
+    "ProjectBarSet": ("claim", "payment"),
+    "SandboxClockMoved": ("clock",),
 }
-"""Facts and the commands they come of, one by one; the demo city's own guarantor is beside them."""
+"""Facts and the commands each of which makes it one time. `ProjectBarSet` is announced because others'
+facts were heard: one heard twice would show here. The demo city's own guarantor is beside them."""
 
 
 async def every_fact_was_announced_once(here: Databases, load: Load) -> None:
-    found: Counter[str] = Counter()
+    found: Counter[object] = Counter()
     for name in SERVICES:
-        for kind, times in await here.rows(name, "SELECT type, count(*) FROM outbox GROUP BY type"):
-            found[str(kind).rsplit(".", 1)[-1]] += int(str(times))
-    of_the_demo = {"GuarantorAdmitted": 1}
-    expected = {fact: len(load.of(kind)) + of_the_demo.get(fact, 0) for fact, kind in ANNOUNCED.items()}
+        for (kind,) in await here.rows(name, "SELECT type FROM outbox"):
+            found[kind] += 1
+    expected = {fact: sum(len(load.of(kind)) for kind in kinds) for fact, kinds in ANNOUNCED.items()}
+    expected["GuarantorAdmitted"] += 1
     assert {fact: found[fact] for fact in ANNOUNCED} == expected
 
 
