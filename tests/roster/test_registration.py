@@ -17,7 +17,9 @@ from tests.roster.town import ALPHA, BETA, Town, done
 PERSONS = {"contact": "李会计", "legal_representative": "陈某某", "phone": "0573-85012345"}
 
 
-async def register(town: Town, uscc: str, status: int = 201, **headers: str) -> dict[str, Any]:
+async def register(
+    town: Town, uscc: str, status: int = 201, headers: dict[str, str] | None = None
+) -> dict[str, Any]:
     body = {"uscc": uscc, **PERSONS}
     answer = await town.nobody.post("/v1/registrations", json=body, headers=headers or key())
     return done(answer, status)  # type: ignore[no-any-return]
@@ -36,8 +38,8 @@ async def test_r08_a_listed_enterprise_registers_and_gets_a_code_whose_hash_is_t
 async def test_r08_a_repeat_of_the_request_does_not_show_the_code_again(town: Town) -> None:
     await town.recognise(ALPHA)
     headers = key()
-    first = await register(town, ALPHA, **headers)
-    second = await register(town, ALPHA, **headers)
+    first = await register(town, ALPHA, headers=headers)
+    second = await register(town, ALPHA, headers=headers)
     assert (first["activation_code"] is None, second["activation_code"]) == (False, None)
     assert first["id"] == second["id"]
 
