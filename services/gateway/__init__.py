@@ -18,6 +18,9 @@ requests on to the service that serves them; it decides nothing about loans.
     sandbox.py        the sandbox's clock
     upstreams.py      the services behind, and the way inside one process
     remote.py         the way over HTTP
+    exchange.py       one request there and its answer
+    pool.py           the connections to one service
+    wire.py           one connection
     routes.py         which service serves which path
     openapi.py        one OpenAPI document of all
     examples.py       an example on every operation

@@ -17,6 +17,7 @@ from uuid_utils import uuid4
 
 from services.gateway.ended import Ended
 from services.gateway.surface import Surface
+from services.gateway.upstreams import CallerGone
 from shared.problems import InternalError, Refusal, TooLarge, render
 from shared.rules import Text
 
@@ -61,6 +62,8 @@ class Edge:
                 await self.app(scope, limited(scope, receive, answer, OWN_LIMIT_BYTES), answer)
             else:
                 await upstream.forward(scope, limited(scope, receive, answer, LIMIT_BYTES), answer)
+        except CallerGone:
+            return
         except Refusal as refusal:
             answer.instead = answer.instead or refusal
         except Exception:

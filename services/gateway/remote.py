@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
+from urllib.parse import quote
 
-import httpx
 from starlette.types import Receive, Scope, Send
 
-from services.gateway.upstreams import NoAnswerInTime
+from services.gateway.exchange import Exchange
+from services.gateway.pool import AllInUse, Limits, Pool
+from services.gateway.upstreams import CallerGone, NoAnswerInTime
+from services.gateway.wire import Broken, Headers
 from shared.problems import Unavailable
 from shared.rules import Text
 
@@ -19,75 +21,100 @@ HOP_BY_HOP = frozenset(
      b"transfer-encoding", b"upgrade")
 )  # fmt: skip
 """Headers of one connection (RFC 9110 §7.6.1)."""
-NOT_ASKED_ON = HOP_BY_HOP | {b"host"}
+NOT_ASKED_ON = HOP_BY_HOP | {b"host", b"expect"}
 NOT_ANSWERED_ON = HOP_BY_HOP | {b"date", b"server"}
-TIMEOUT = httpx.Timeout(60, connect=3, pool=10)
-LIMITS = httpx.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=3)
-"""Idle connections end here before the service ends them (uvicorn: after 5 s): none is found dead."""
 SAFE = frozenset(("GET", "HEAD"))
+LIMITS = Limits()
 
 
 class Remote:
-    """A service over HTTP."""
+    """The service at `url`."""
 
-    def __init__(self, url: str, *, timeout: httpx.Timeout = TIMEOUT) -> None:
-        self.client = httpx.AsyncClient(base_url=url, timeout=timeout, limits=LIMITS, trust_env=False)
+    def __init__(self, url: str, limits: Limits = LIMITS) -> None:
+        self._pool = Pool(url, limits)
+        self._limits = limits
 
     async def openapi(self) -> dict[str, Any]:
-        answer = await self.client.get("/openapi.json")
-        answer.raise_for_status()
-        return dict(answer.json())
+        status, document = await self._get("/openapi.json")
+        if status != 200:
+            raise ValueError(f"/openapi.json: {status}")
+        return document
 
     async def ready(self) -> dict[str, Any]:
         try:
-            return dict((await self.client.get("/readyz")).json())
-        except (httpx.TransportError, json.JSONDecodeError) as error:
+            return (await self._get("/readyz"))[1]
+        except (OSError, ValueError) as error:
             return {"status": "unready", "day": None, "faults": [type(error).__name__]}
 
     async def forward(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = await self._answer(scope, receive)
+        exchange, status, headers = await self._begin(scope, receive)
         try:
-            headers = _passed_on(answer.headers.raw, NOT_ANSWERED_ON)
-            await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
-            if "content-length" in answer.headers:
-                await _pump(answer, send)
-            else:  # a stream may have no end: it ends when the caller goes away
-                await _until_gone(_pump(answer, send), receive)
+            passed_on = _passed_on(headers, NOT_ANSWERED_ON)
+            await send({"type": "http.response.start", "status": status, "headers": passed_on})
+            measured = any(name == b"content-length" for name, _ in headers)
+            await exchange.pass_on(receive, send, endless=not measured)
         finally:
-            await answer.aclose()
-
-    async def _answer(self, scope: Scope, receive: Receive) -> httpx.Response:
-        """The service's answer, its body still to come. A question that met a broken connection is
-        asked once more; a command never is: its caller has the idempotency key."""
-        method = scope["method"]
-        for attempt in (1, 2):
-            try:
-                return await self.client.send(self._request(scope, receive), stream=True)
-            except (httpx.ReadTimeout, httpx.WriteTimeout) as error:
-                raise _too_slow() from error
-            except httpx.TransportError as error:
-                if method not in SAFE or attempt == 2:
-                    raise _away(error) from error
-        raise AssertionError("unreachable")
-
-    def _request(self, scope: Scope, receive: Receive) -> httpx.Request:
-        headers = scope["headers"]
-        path = (scope.get("raw_path") or scope["path"].encode()).split(b"?")[0]
-        query = scope["query_string"]
-        url = self.client.base_url.copy_with(raw_path=path + (b"?" + query if query else b""))
-        has_body = any(n in (b"content-length", b"transfer-encoding") for n, _ in headers)
-        return self.client.build_request(
-            scope["method"],
-            url,
-            headers=_passed_on(headers, NOT_ASKED_ON),
-            content=_body(receive) if has_body else None,
-        )
+            exchange.end()
 
     async def close(self) -> None:
-        await self.client.aclose()
+        self._pool.close()
+
+    async def _begin(self, scope: Scope, receive: Receive) -> tuple[Exchange, int, Headers]:
+        """The exchange once its answer begins. A question that met a broken connection is asked once
+        more; a command never is: its caller has the idempotency key."""
+        again = scope["method"] in SAFE
+        while True:
+            try:
+                exchange = Exchange(self._pool, await self._pool.take(), self._limits.answer)
+            except OSError as error:
+                if not again or isinstance(error, AllInUse):
+                    raise _away() from error
+            else:
+                try:
+                    return exchange, *await self._ask(exchange, scope, receive)
+                except Broken as error:
+                    exchange.end()
+                    if not again:
+                        raise _broken() from error
+                except TimeoutError as error:
+                    exchange.end()
+                    raise _too_slow() from error
+                except BaseException:
+                    exchange.end()
+                    raise
+            again = False
+
+    async def _ask(self, exchange: Exchange, scope: Scope, receive: Receive) -> tuple[int, Headers]:
+        """Request line and headers as they came, but for those of the caller's own connection."""
+        names = {name for name, _ in scope["headers"]}
+        chunked = b"transfer-encoding" in names
+        headers = _passed_on(scope["headers"], NOT_ASKED_ON)
+        if chunked:  # it overrides a length (RFC 9112 §6.3); both together are never passed on
+            headers = [(name, value) for name, value in headers if name != b"content-length"]
+            headers.append((b"transfer-encoding", b"chunked"))
+        target = (scope.get("raw_path") or quote(scope["path"]).encode()).split(b"?")[0]
+        if scope["query_string"]:
+            target += b"?" + scope["query_string"]
+        head = _head(scope["method"], target, [(b"host", self._pool.netloc), *headers])
+        body = _body(receive) if chunked or b"content-length" in names else None
+        return await exchange.ask(head, body, chunked=chunked)
+
+    async def _get(self, path: str) -> tuple[int, dict[str, Any]]:
+        exchange = Exchange(self._pool, await self._pool.take(), self._limits.answer)
+        try:
+            head = _head("GET", path.encode(), [(b"host", self._pool.netloc)])
+            status, _ = await exchange.ask(head, None)
+            return status, dict(json.loads(await exchange.whole()))
+        finally:
+            exchange.end()
 
 
-def _passed_on(headers: list[tuple[bytes, bytes]], dropped: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
+def _head(method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    lines = [b"%b %b HTTP/1.1" % (method.encode(), target), *(b"%b: %b" % header for header in headers)]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def _passed_on(headers: Iterable[tuple[bytes, bytes]], dropped: frozenset[bytes]) -> Headers:
     """Without the headers of this one connection, those named by `Connection` among them."""
     lowered = [(name.lower(), value) for name, value in headers]
     named = {
@@ -97,49 +124,29 @@ def _passed_on(headers: list[tuple[bytes, bytes]], dropped: frozenset[bytes]) ->
 
 
 async def _body(receive: Receive) -> AsyncIterator[bytes]:
+    """The pieces of the caller's body. Raises CallerGone."""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise httpx.ReadError("the caller went away")
+            raise CallerGone
         if body := message.get("body", b""):
             yield body
         if not message.get("more_body", False):
             return
 
 
-async def _pump(answer: httpx.Response, send: Send) -> None:
-    async for piece in answer.aiter_raw():
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+def _away() -> Unavailable:
+    words = Text(
+        "后台服务暂不可用，未作任何更改，请稍后重发",
+        "The service is away; nothing changed; send again",
+    )
+    return Unavailable(words, headers={"Retry-After": "2"})
 
 
-async def _until_gone(pumping: Coroutine[Any, Any, None], receive: Receive) -> None:
-    """Run until it is done, or until the caller is gone."""
-    tasks = [asyncio.create_task(pumping), asyncio.create_task(_gone(receive))]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if tasks[0].done():
-            tasks[0].result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def _away(error: httpx.TransportError) -> Unavailable:
-    nothing_sent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
-    words = (
-        Text("后台服务暂不可用，未作任何更改，请稍后重发", "The service is away; nothing changed; send again")
-        if nothing_sent
-        else Text(
-            "与后台服务的连接中断，是否已办理不明；请用同一幂等键重发",
-            "The connection to the service broke; the outcome is open: send again with the same key",
-        )
+def _broken() -> Unavailable:
+    words = Text(
+        "与后台服务的连接中断，是否已办理不明；请用同一幂等键重发",
+        "The connection to the service broke; the outcome is open: send again with the same key",
     )
     return Unavailable(words, headers={"Retry-After": "2"})
 

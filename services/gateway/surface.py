@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
-import httpx
-
 from services.gateway.openapi import merge
 from services.gateway.routes import Clash, Node, Routes
 from services.gateway.upstreams import Upstream
@@ -50,7 +48,7 @@ class Surface:
         for name, upstream in self.upstreams.items():
             try:
                 heard[name] = await upstream.openapi()
-            except (httpx.HTTPError, ValueError) as error:
+            except (OSError, ValueError) as error:
                 log.info("%s does not tell its document: %r", name, error)
                 missing.add(name)
         self._missing = missing

@@ -20,9 +20,13 @@ class NoAnswerInTime(Refusal):
     title = Text("后台未在时限内答复", "No answer in time")
 
 
+class CallerGone(Exception):
+    """The caller went away in the middle of its request: there is nobody to answer."""
+
+
 class Upstream(Protocol):
     async def openapi(self) -> dict[str, Any]:
-        """The service's own OpenAPI document. Raises httpx.HTTPError or ValueError."""
+        """The service's own OpenAPI document. Raises OSError or ValueError."""
 
     async def ready(self) -> dict[str, Any]:
         """The service's /readyz answer."""

@@ -188,7 +188,7 @@ class Away(InProcess):
 
     async def openapi(self) -> dict[str, Any]:
         if not self.there:
-            raise httpx.ConnectError("away")
+            raise ConnectionRefusedError
         return await super().openapi()
 
 

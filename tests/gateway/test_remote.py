@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
 from services.gateway import edge
+from services.gateway.pool import Limits
 from services.gateway.remote import Remote
 from tests.gateway.gate import Gate, gate, made_up_service, served
 from tests.ground import Databases, eventually
@@ -231,10 +232,9 @@ async def test_an_answer_that_does_not_come_in_time_is_504_and_never_asked_again
         asked.append(1)
         await enough.wait()
 
-    timeout = httpx.Timeout(5, read=0.1)
     async with (
         raw_service(silent) as address,
-        gate(databases, {"lending": Remote(address, timeout=timeout)}) as it,
+        gate(databases, {"lending": Remote(address, Limits(answer=0.1))}) as it,
     ):
         for method in ("GET", "POST"):
             answer = await it.client().request(method, "/v1/raw")
