@@ -24,7 +24,7 @@ from shared.service import World, create_app
 from shared.settings import Settings
 from tests.ground import DAY, Databases
 
-EACH = 500
+EACH = 320
 TARGET = 0.8
 
 

@@ -16,7 +16,7 @@ from tests.ground import Databases
 SMALL = 10_000
 GROWN = 100_000
 LARGE = 1_000_000
-EACH = 500
+EACH = 320
 TARGET = 1.2
 
 
