@@ -98,6 +98,8 @@ def _of_type(schema: Mapping[str, Any], document: Mapping[str, Any], at: str, de
         return [compose(items, document, f"{at}/0", depth + 1)] if items else []
     if kind == "string" and (made := FORMATS.get(schema.get("format", ""))):
         return made
+    if kind == "string" and "contentMediaType" in schema:
+        return FORMATS["binary"]
     if isinstance(kind, str) and kind in SIMPLE:
         return SIMPLE[kind]
     raise NoExample(at)

@@ -28,7 +28,7 @@ class Exchange:
     ) -> tuple[int, Headers]:
         """Send the request; status and headers of the answer. Raises Broken, TimeoutError, and whatever
         the body raises. While the caller is still sending, the service has all the time."""
-        self._connection.begin(head)
+        self._connection.start(head)
         if body is not None:
             self._sending = asyncio.create_task(self._send(body, chunked=chunked))
             self._sending.add_done_callback(self._sent)

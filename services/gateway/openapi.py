@@ -26,8 +26,8 @@ DESCRIPTION = (
 )
 TAG_ORDER = (
     "identity", "imports", "enterprises", "nominations", "admissions", "institutions", "guarantors",
-    "registrations", "projects", "reference-rates", "calendar", "applications", "loans", "repayments",
-    "overdue", "fund", "claims", "recoveries", "write-offs", "assessments", "sandbox",
+    "registrations", "project eligibility", "reference-rates", "calendar", "applications", "loans",
+    "repayments", "overdue", "roster", "fund", "claims", "recoveries", "write-offs", "assessments", "sandbox",
 )  # fmt: skip
 """The order of the journey; tags not named here follow by name."""
 

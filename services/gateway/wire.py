@@ -25,7 +25,7 @@ class Broken(ConnectionError):
 
 
 class Connection(asyncio.Protocol):
-    """A connection that carries one exchange after the other: `begin`, `send`…, `head`, `take`…"""
+    """A connection that carries one exchange after the other: `start`, `send`…, `head`, `take`…"""
 
     def __init__(self, lost: Callable[[Connection], None]) -> None:
         self._lost = lost
@@ -52,7 +52,7 @@ class Connection(asyncio.Protocol):
 
     # ── the request ──────────────────────────────────────────────────────────────────────────────
 
-    def begin(self, head: bytes) -> None:
+    def start(self, head: bytes) -> None:
         """Send the request line and headers."""
         self._parser = httptools.HttpResponseParser(self)
         self.answer = self._loop.create_future()

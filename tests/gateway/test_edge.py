@@ -25,25 +25,27 @@ OUR_HEADERS = {
 }
 
 
-async def test_requests_go_to_the_service_that_serves_the_path_with_the_token_untouched(it: Gate) -> None:
-    answer = await it.client("a.b.c").get("/v1/lending/L-2026-000001?q=%E8%B4%B7")
+async def test_requests_go_to_the_service_that_serves_the_path_with_the_token_untouched(
+    unchanged: Gate,
+) -> None:
+    answer = await unchanged.client("a.b.c").get("/v1/lending/L-2026-000001?q=%E8%B4%B7")
     assert answer.status_code == 200
     seen = answer.json()
     assert (seen["thing"], seen["q"], seen["path"]) == ("L-2026-000001", "贷", "/v1/lending/L-2026-000001")
     assert seen["headers"]["authorization"] == "Bearer a.b.c"
-    made = await it.client().post("/v1/roster", json={"name": "平湖"})
+    made = await unchanged.client().post("/v1/roster", json={"name": "平湖"})
     assert (made.status_code, made.headers["location"]) == (201, "/v1/roster/1")
     assert made.json()["body"] == {"name": "平湖"}
 
 
-async def test_a_named_segment_goes_before_a_parameter(it: Gate) -> None:
-    assert (await it.client().get("/v1/roster/named")).json() == "named"
+async def test_a_named_segment_goes_before_a_parameter(unchanged: Gate) -> None:
+    assert (await unchanged.client().get("/v1/roster/named")).json() == "named"
 
 
 @pytest.mark.parametrize("path", ["/v1/nothing", "/v1/lending/7/", "/v1/lending/", "//v1/lending/7", "/v2"])
 @pytest.mark.parametrize(("language", "title"), [("zh", "没有这个地址"), ("en", "No such address")])
-async def test_an_unknown_path_is_a_problem(it: Gate, path: str, language: str, title: str) -> None:
-    answer = await it.client(language=language).get(f"http://kechuang.test{path}")
+async def test_an_unknown_path_is_a_problem(unchanged: Gate, path: str, language: str, title: str) -> None:
+    answer = await unchanged.client(language=language).get(f"http://kechuang.test{path}")
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["title"] == title
@@ -53,10 +55,10 @@ async def test_an_unknown_path_is_a_problem(it: Gate, path: str, language: str, 
     ("language", "title"), [("zh", "这个地址不支持该方法"), ("en", "Method not allowed here")]
 )
 async def test_a_wrong_method_is_a_problem_that_names_the_right_ones(
-    it: Gate, language: str, title: str
+    unchanged: Gate, language: str, title: str
 ) -> None:
     for path, allowed in (("/v1/lending", "POST"), ("/v1/lending/7", "GET"), ("/v1/session", "POST")):
-        answer = await it.client(language=language).delete(path)
+        answer = await unchanged.client(language=language).delete(path)
         assert answer.status_code == 405
         assert answer.headers["allow"] == allowed
         assert answer.json()["title"] == title
@@ -71,7 +73,7 @@ async def pieces(total: int) -> AsyncIterator[bytes]:
 @pytest.mark.parametrize("announced", [True, False])
 @pytest.mark.parametrize(("language", "title"), [("zh", "内容过大"), ("en", "Too large")])
 async def test_a_body_over_the_limit_is_a_problem_whether_or_not_it_is_announced(
-    it: Gate,
+    unchanged: Gate,
     monkeypatch: pytest.MonkeyPatch,
     path: str,
     method: str,
@@ -80,7 +82,7 @@ async def test_a_body_over_the_limit_is_a_problem_whether_or_not_it_is_announced
     title: str,
 ) -> None:
     monkeypatch.setattr(edge, "LIMIT_BYTES", 4 * 65_536)
-    client = it.client(language=language)
+    client = unchanged.client(language=language)
     headers = {"content-type": "application/json"}
     much: Any = bytes(5 * 65_536) if announced else pieces(5 * 65_536)
     answer = await client.request(method, path, content=much, headers=headers)
@@ -89,15 +91,15 @@ async def test_a_body_over_the_limit_is_a_problem_whether_or_not_it_is_announced
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_the_gateway_itself_takes_little(it: Gate) -> None:
+async def test_the_gateway_itself_takes_little(unchanged: Gate) -> None:
     for much in (bytes(OWN_LIMIT_BYTES + 1), pieces(2 * 65_536)):
-        answer = await it.client().post("/v1/session", content=much)
+        answer = await unchanged.client().post("/v1/session", content=much)
         assert answer.status_code == 413
 
 
-async def test_a_body_up_to_the_limit_passes_whole(it: Gate) -> None:
+async def test_a_body_up_to_the_limit_passes_whole(unchanged: Gate) -> None:
     sent = bytes(range(256)) * (LIMIT_BYTES // 256)
-    answer = await it.client().put("/v1/lending/upload", content=sent)
+    answer = await unchanged.client().put("/v1/lending/upload", content=sent)
     assert answer.status_code == 200
     assert sha256(answer.content).digest() == sha256(sent).digest()
 
@@ -105,8 +107,8 @@ async def test_a_body_up_to_the_limit_passes_whole(it: Gate) -> None:
 @pytest.mark.parametrize(
     "path", ["/v1/lending/7", "/v1/me", "/nowhere", "/healthz", "/docs", "/v1/lending/broken"]
 )
-async def test_every_answer_has_the_headers_that_protect(it: Gate, path: str) -> None:
-    answer = await it.client().get(path)
+async def test_every_answer_has_the_headers_that_protect(unchanged: Gate, path: str) -> None:
+    answer = await unchanged.client().get(path)
     assert {name: answer.headers[name] for name in OUR_HEADERS} == OUR_HEADERS
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert answer.headers["cache-control"] == ("no-cache" if path == "/docs" else "no-store")
@@ -114,38 +116,38 @@ async def test_every_answer_has_the_headers_that_protect(it: Gate, path: str) ->
     assert "strict-transport-security" not in answer.headers
 
 
-async def test_over_https_browsers_are_told_to_stay_there(it: Gate) -> None:
-    answer = await it.client().get("https://kechuang.test/v1/lending/7")
+async def test_over_https_browsers_are_told_to_stay_there(unchanged: Gate) -> None:
+    answer = await unchanged.client().get("https://kechuang.test/v1/lending/7")
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
 
 
-async def test_a_sane_request_id_is_kept_and_any_other_replaced(it: Gate) -> None:
-    kept = await it.client().get("/v1/lending/7", headers={"x-request-id": "icbc-20260302-0001"})
+async def test_a_sane_request_id_is_kept_and_any_other_replaced(unchanged: Gate) -> None:
+    kept = await unchanged.client().get("/v1/lending/7", headers={"x-request-id": "icbc-20260302-0001"})
     assert kept.headers["x-request-id"] == kept.json()["headers"]["x-request-id"] == "icbc-20260302-0001"
     for bad in ("short", "x" * 101, "with space", "semi;colon", "<script>alert</script>"):
-        answer = await it.client().get("/v1/lending/7", headers={"x-request-id": bad})
+        answer = await unchanged.client().get("/v1/lending/7", headers={"x-request-id": bad})
         assert answer.headers["x-request-id"] == answer.json()["headers"]["x-request-id"]
         assert answer.headers["x-request-id"] != bad
-    ids = {(await it.client().get("/v1/lending/7")).headers["x-request-id"] for _ in range(3)}
+    ids = {(await unchanged.client().get("/v1/lending/7")).headers["x-request-id"] for _ in range(3)}
     assert len(ids) == 3
 
 
-async def test_a_valid_trace_goes_on_and_any_other_begins_anew(it: Gate) -> None:
+async def test_a_valid_trace_goes_on_and_any_other_begins_anew(unchanged: Gate) -> None:
     good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    answer = await it.client().get("/v1/lending/7", headers={"traceparent": good, "tracestate": "a=1"})
+    answer = await unchanged.client().get("/v1/lending/7", headers={"traceparent": good, "tracestate": "a=1"})
     assert answer.json()["headers"]["traceparent"] == good
     assert answer.json()["headers"]["tracestate"] == "a=1"
     for bad in (good.upper(), good.replace("00-", "ff-"), "00-" + "0" * 32 + good[35:], good + "-x", "x"):
         headers = (
-            await it.client().get("/v1/lending/7", headers={"traceparent": bad, "tracestate": "a=1"})
+            await unchanged.client().get("/v1/lending/7", headers={"traceparent": bad, "tracestate": "a=1"})
         ).json()["headers"]
         assert edge.TRACEPARENT.fullmatch(headers["traceparent"].encode())
         assert headers["traceparent"] != bad
         assert "tracestate" not in headers
 
 
-async def test_a_failure_inside_a_service_is_its_own_problem_and_told_once(it: Gate) -> None:
-    answer = await it.client().get("/v1/lending/broken")
+async def test_a_failure_inside_a_service_is_its_own_problem_and_told_once(unchanged: Gate) -> None:
+    answer = await unchanged.client().get("/v1/lending/broken")
     assert answer.status_code == 500
     assert answer.json()["type"] == "/problems/internal-error"
     assert "on purpose" not in answer.text

@@ -222,8 +222,8 @@ def test_every_operation_of_the_gateway_says_who_may_use_it() -> None:
         assert bool(found["security"]) == ("anyone" not in found["x-permissions"]), found["operationId"]
 
 
-async def test_the_document_is_served_with_an_etag_and_names_no_internal_host(it: Gate) -> None:
-    client = it.client()
+async def test_the_document_is_served_with_an_etag_and_names_no_internal_host(unchanged: Gate) -> None:
+    client = unchanged.client()
     answer = await client.get("/openapi.json")
     assert answer.json()["openapi"] == "3.1.0"
     assert answer.json()["servers"] == [{"url": "/"}]

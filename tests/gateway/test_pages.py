@@ -48,9 +48,9 @@ class Seen(HTMLParser):
 
 @pytest.mark.parametrize("page", PAGES)
 async def test_a_page_loads_only_files_of_this_installation_and_all_of_them_are_there(
-    it: Gate, page: str
+    unchanged: Gate, page: str
 ) -> None:
-    client = it.client()
+    client = unchanged.client()
     answer = await client.get(page, headers=HTML)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/html")
@@ -65,9 +65,9 @@ async def test_a_page_loads_only_files_of_this_installation_and_all_of_them_are_
 
 @pytest.mark.parametrize("page", PAGES)
 async def test_a_page_holds_no_script_and_its_policy_allows_none_and_nothing_from_outside(
-    it: Gate, page: str
+    unchanged: Gate, page: str
 ) -> None:
-    answer = await it.client().get(page, headers=HTML)
+    answer = await unchanged.client().get(page, headers=HTML)
     assert Seen(answer.text).inline == []
     policy = {
         name: sources
@@ -81,8 +81,8 @@ async def test_a_page_holds_no_script_and_its_policy_allows_none_and_nothing_fro
     assert [name for name, sources in policy.items() if "'unsafe-inline'" in sources] == ["style-src"]
 
 
-async def test_the_styles_and_the_start_of_the_documentation_ask_nobody_outside(it: Gate) -> None:
-    client = it.client()
+async def test_the_styles_and_the_start_of_the_documentation_ask_nobody_outside(unchanged: Gate) -> None:
+    client = unchanged.client()
     css = (await client.get("/static/swagger-ui.css")).text
     assert [u for u in re.findall(r"url\(\s*[\"']?([^\"')]{5})", css) if u != "data:"] == []
     assert "@import" not in css
@@ -92,16 +92,16 @@ async def test_the_styles_and_the_start_of_the_documentation_ask_nobody_outside(
     assert "http" not in start
 
 
-async def test_the_catalogue_lists_every_refusal_in_both_languages(it: Gate) -> None:
-    text = (await it.client().get("/problems", headers=HTML)).text
+async def test_the_catalogue_lists_every_refusal_in_both_languages(unchanged: Gate) -> None:
+    text = (await unchanged.client().get("/problems", headers=HTML)).text
     for slug, kinds in every_refusal().items():
         assert f"/problems/{slug}" in text
         assert kinds[0].title.zh in text
     assert TooLarge.title.en in text
 
 
-async def test_the_type_of_a_problem_leads_to_its_page_and_to_json(it: Gate) -> None:
-    client = it.client()
+async def test_the_type_of_a_problem_leads_to_its_page_and_to_json(unchanged: Gate) -> None:
+    client = unchanged.client()
     problem = (await client.get("/v1/me")).json()
     page = await client.get(problem["type"], headers=HTML)
     assert problem["title"] in page.text
@@ -110,14 +110,14 @@ async def test_the_type_of_a_problem_leads_to_its_page_and_to_json(it: Gate) -> 
     assert (await client.get("/problems/no-such-thing")).status_code == 404
 
 
-async def test_refusals_of_one_name_are_all_shown_and_written_as_text(it: Gate) -> None:
+async def test_refusals_of_one_name_are_all_shown_and_written_as_text(unchanged: Gate) -> None:
     class TwiceNamed(Refusal):
         """One <b>meaning</b>."""
 
         title = Text("同名甲", "Twice & named")
 
     second = type("TwiceNamed", (Refusal,), {"title": Text("同名乙", "Other"), "__doc__": "Another."})
-    page = (await it.client().get("/problems/twice-named", headers=HTML)).text
+    page = (await unchanged.client().get("/problems/twice-named", headers=HTML)).text
     assert "同名甲" in page
     assert "同名乙" in page
     assert "&lt;b&gt;" in page

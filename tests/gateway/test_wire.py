@@ -219,7 +219,7 @@ async def test_a_reader_that_takes_nothing_holds_the_service_back() -> None:
 async def test_a_service_that_takes_nothing_holds_the_sender_back() -> None:
     async with behind(lambda _, w: says(OK, w)) as (pool, _):
         connection = await pool.take()
-        connection.begin(GET)
+        connection.start(GET)
         connection.pause_writing()
         sending = asyncio.create_task(connection.send(b"piece"))
         await asyncio.sleep(0)
