@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,3 +42,13 @@ def open_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def databases(postgres: EmbeddedPostgres) -> Databases:
     return Databases(postgres)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was not run and why, a line a reason, where nobody can overlook it."""
+    skipped = Counter(
+        report.longrepr[2] for report in terminalreporter.getreports("skipped") if report.longrepr
+    )
+    for reason, tests in skipped.most_common():
+        why = reason.removeprefix("Skipped: ")
+        terminalreporter.write_line(f"未运行 not run: {tests} — {why}", yellow=True, bold=True)
