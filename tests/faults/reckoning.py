@@ -196,10 +196,9 @@ facts were heard: one heard twice would show here. The demo city's own guarantor
 
 
 async def every_fact_was_announced_once(here: Databases, load: Load) -> None:
-    found: Counter[object] = Counter()
+    found = Counter[object]()
     for name in SERVICES:
-        for (kind,) in await here.rows(name, "SELECT type FROM outbox"):
-            found[kind] += 1
+        found.update(kind for (kind,) in await here.rows(name, "SELECT type FROM outbox"))
     expected = {fact: sum(len(load.of(kind)) for kind in kinds) for fact, kinds in ANNOUNCED.items()}
     expected["GuarantorAdmitted"] += 1
     assert {fact: found[fact] for fact in ANNOUNCED} == expected
