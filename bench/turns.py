@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from bench.ground import Rate
 
 ROUNDS = 5
+"""Odd, so that one of them is in the middle."""
 
 
 @dataclass(frozen=True)
@@ -19,18 +19,25 @@ class Turns:
     other: Sequence[Rate]
 
     @property
-    def ratio(self) -> float:
-        """The first's rate per second over the second's: the median of the rounds."""
+    def middle(self) -> tuple[Rate, Rate]:
+        """The round whose ratio is the median one."""
         pairs = zip(self.one, self.other, strict=True)
-        return median(one.per_second / other.per_second for one, other in pairs)
+        ordered = sorted(pairs, key=lambda pair: pair[0].per_second / pair[1].per_second)
+        return ordered[len(ordered) // 2]
+
+    @property
+    def ratio(self) -> float:
+        """The first's rate per second over the second's, in the middle round."""
+        one, other = self.middle
+        return one.per_second / other.per_second
 
     @property
     def one_per_second(self) -> float:
-        return median(rate.per_second for rate in self.one)
+        return self.middle[0].per_second
 
     @property
     def other_per_second(self) -> float:
-        return median(rate.per_second for rate in self.other)
+        return self.middle[1].per_second
 
 
 async def in_turn(
