@@ -38,8 +38,6 @@ class ApplyForAdmission(BaseModel):
     name: str = Member(min_length=2, max_length=200, examples=["平湖农村商业银行股份有限公司"])
     uscc: Uscc | None = None
     statement: str = Member(default="", max_length=4000, examples=["设立科创金融专营团队"])
-    contact: str = Member(default="", max_length=100, examples=["王经理"])
-    phone: str = Member(default="", max_length=30, examples=["0573-85000000"])
 
 
 class NotToBeAdmitted(Refusal):
@@ -141,6 +139,7 @@ async def admit(session: AsyncSession, case: Admission, here: Running) -> None:
         _not_refused_meanwhile(institution, here.clock.today())
         institution.state = MOVES.after(institution.state, "admit", rule="R-10")
         institution.exit_on = institution.exit_cause = None
+        institution.exit_reason = institution.exit_minutes_number = None
         institution.disqualified_on = institution.refused_until = None
     institution.name, institution.uscc, institution.admitted_on = case.name, case.uscc, case.decided_on
     session.add(institution)

@@ -12,7 +12,7 @@ from sqlmodel import Field
 
 from services.roster import conference
 from services.roster.conference import AdmissionBallot, State, case_rules
-from services.roster.enterprise import Table, personal
+from services.roster.enterprise import Table
 from shared.ballots import BallotShown
 
 
@@ -37,8 +37,6 @@ class Admission(Table, table=True):
     name: str
     uscc: str | None = None
     statement: str
-    contact: str = personal()
-    phone: str = personal()
     state: str
     opened_on: date
     decided_on: date | None = None
@@ -46,7 +44,7 @@ class Admission(Table, table=True):
 
 
 class AdmissionShown(BaseModel):
-    """An admission with every unit's ballot; whom to call is for the conference and the applicant."""
+    """An application for admission with every unit's ballot."""
 
     id: UUID
     number: str
@@ -64,4 +62,4 @@ class AdmissionShown(BaseModel):
 async def shown(session: AsyncSession, row: Admission, today: date) -> AdmissionShown:
     """The admission as it stands."""
     ballots = await conference.ballots_of(session, AdmissionBallot, row.id, today)
-    return AdmissionShown(ballots=ballots, **row.model_dump(exclude={"contact", "phone"}))
+    return AdmissionShown(ballots=ballots, **row.model_dump())

@@ -38,9 +38,10 @@ def written(cell: Any) -> str:
     if cell is None:
         return ""
     if isinstance(cell, str):
-        if "\x00" in cell or BETWEEN_CELLS in cell:
-            cell = cell.replace("\x00", "").replace(BETWEEN_CELLS, " ")
-        return cell.strip()
+        plain = cell.strip()
+        if "\x00" in plain or BETWEEN_CELLS in plain:
+            return plain.replace("\x00", "").replace(BETWEEN_CELLS, " ")
+        return plain
     if isinstance(cell, datetime):
         return str(cell.date()) if cell.time() == time.min else str(cell)
     if isinstance(cell, bool | date | int):

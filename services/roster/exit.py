@@ -85,6 +85,7 @@ async def exit_institution(
     uphold(policy.may_exit(exit_on, earliest.day), TooSoon, earliest=earliest.day.isoformat())
     row.state = MOVES.after(row.state, "announce_exit", rule="R-11")
     row.exit_on, row.exit_cause = exit_on, cause
+    row.exit_reason, row.exit_minutes_number = body.reason or None, body.minutes_number
     announce(
         session,
         InstitutionExited(

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, cast
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import select, text, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from services.roster import import_apply, import_check
-from services.roster.import_reading import Reading, read_whole
+from services.roster.import_reading import Reading, read_and_stage
 from services.roster.imported import UNFINISHED, ImportFile, Kind, ListImport
 from services.roster.list_columns import Given
 from services.roster.workbook import FileRefused
@@ -31,10 +31,12 @@ from shared.service import Running
 
 log = logging.getLogger("kechuang.import")
 POLL_SECONDS = 1
-LOOKS_A_SECOND = 5
-PORTION = 2000
-TRIES = 5
+TRIES = 30
+A_FAILURE = 5
+"""Beginnings count one (a process may be stopped in the middle any time), failures so much more."""
 ALONE = text("SELECT pg_try_advisory_xact_lock(hashtext('kechuang.imports'))")
+ROOM = text("SET LOCAL work_mem = '64MB'")
+"""A hundred thousand rows are sorted and matched in memory."""
 _bells: WeakKeyDictionary[Database, asyncio.Event] = WeakKeyDictionary()
 
 
@@ -52,6 +54,7 @@ async def work(running: Running) -> None:
                 pass
         except Exception:
             log.exception("an import failed; it begins anew")
+            await _count_failure(running)
         with suppress(TimeoutError):
             async with asyncio.timeout(POLL_SECONDS):
                 await rung.wait()
@@ -77,6 +80,15 @@ async def work_one(running: Running) -> bool:
             done = {"state": "refused", "refusal": words}
         await _finish(running, session, job, done)
     return True
+
+
+async def _count_failure(running: Running) -> None:
+    """The oldest unfinished import failed; with the database away nothing is counted."""
+    oldest = select(col(ListImport.id)).where(UNFINISHED).order_by(col(ListImport.id)).limit(1)
+    failed = update(ListImport).where(col(ListImport.id) == oldest.scalar_subquery())
+    with suppress(DBAPIError, OSError):
+        async with running.database.transaction() as session:
+            await session.execute(failed.values(attempts=col(ListImport.attempts) + A_FAILURE))
 
 
 def _not_for_ever(job: ListImport) -> None:
@@ -125,9 +137,10 @@ class Work:
 
     async def run(self) -> dict[str, Any]:
         """Read, check, and unless it is a dry run apply; what to tell of it."""
-        reading = await self._read()
+        await self.session.execute(ROOM)
+        await self.session.execute(import_check.CREATE_STAGED)
+        reading = await self._read_and_stage()
         await self._note(state="checking", rows_read=len(reading.rows))
-        await self._stage(reading.rows)
         values = {
             "import_id": self.job.id,
             "category": self.job.category,
@@ -157,32 +170,13 @@ class Work:
     async def _note(self, **told: Any) -> None:
         await _note(self.running, self.job.id, **told)
 
-    async def _read(self) -> Reading:
+    async def _read_and_stage(self) -> Reading:
         query = select(col(ImportFile.content)).where(col(ImportFile.import_id) == self.job.id)
         content = (await self.session.execute(query)).scalar_one()
-        job, today = self.job, self.running.clock.today()
-        days = (job.issued_on, job.valid_from, job.valid_to)
-        given = Given(self.kind, job.document_no, *days, today=today)
-        reading = Reading()
-        task = asyncio.create_task(asyncio.to_thread(read_whole, content, given, reading))
-        while not (await asyncio.wait({task}, timeout=1 / LOOKS_A_SECOND))[0]:
-            await self._note(rows_read=len(reading.rows))
-        await task
-        if not reading.rows:
-            raise FileRefused("表头下面没有数据", "there is no row below the headings")
-        return reading
+        days = (self.job.issued_on, self.job.valid_from, self.job.valid_to)
+        given = Given(self.kind, self.job.document_no, *days, today=self.running.clock.today())
 
-    async def _stage(self, rows: list[tuple[Any, ...]]) -> None:
-        """Copy the rows to `staged`, in portions between which others are served."""
-        await self.session.execute(import_check.CREATE_STAGED)
-        raw = await (await self.session.connection()).get_raw_connection()
-        copy = cast(Any, raw.driver_connection).copy_records_to_table
-        for number, portion in enumerate(_portions(rows), 1):
-            await copy("staged", records=portion, columns=import_check.STAGED)
-            if number % 10 == 0:
-                await self._note(rows_done=number * PORTION)
+        async def tell(rows_read: int) -> None:
+            await self._note(rows_read=rows_read)
 
-
-def _portions(rows: list[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
-    for start in range(0, len(rows), PORTION):
-        yield rows[start : start + PORTION]
+        return await read_and_stage(self.session, content, given, tell)

@@ -48,6 +48,8 @@ class Institution(Table, table=True):
     admitted_on: date
     exit_on: date | None = None
     exit_cause: str | None = None
+    exit_reason: str | None = None
+    exit_minutes_number: str | None = None
     disqualified_on: date | None = None
     refused_until: date | None = None
 

@@ -8,7 +8,9 @@ from uuid import UUID
 
 import httpx
 import pytest
+from sqlalchemy import select
 
+from services.roster.institution import Institution
 from shared.events import (
     CooperationCancelled,
     EnterpriseListed,
@@ -139,7 +141,7 @@ async def test_r07_only_a_member_unit_votes(town: Town) -> None:
 
 
 async def apply(town: Town, by: httpx.AsyncClient | None = None, status: int = 201) -> dict[str, Any]:
-    body = {"name": "平湖农商银行", "statement": "科创专营", "contact": "王经理", "phone": "0573-85000000"}
+    body = {"name": "平湖农商银行", "statement": "科创专营"}
     answer = await (by or town.bank).post("/v1/admissions", json=body, headers=key())
     return done(answer, status)  # type: ignore[no-any-return]
 
@@ -167,11 +169,6 @@ async def test_r10_one_application_at_a_time_and_the_meeting_may_admit(town: Tow
     await meeting(town, case, "approved", "2026-03-05")
     told = await town.it.announced(InstitutionAdmitted)
     assert told[0].effective_on == date(2026, 3, 5)
-
-
-async def test_r10_whom_to_call_is_not_told_and_masked_in_the_audit(town: Town) -> None:
-    case = await apply(town)
-    assert {"contact", "phone"} & case.keys() == set()
 
 
 async def leave(town: Town, by: httpx.AsyncClient, status: int = 200, **body: Any) -> dict[str, Any]:
@@ -212,8 +209,11 @@ async def test_r33_an_exit_counted_without_a_year_s_plan_says_so(town: Town) -> 
 async def test_r11_the_conference_decides_an_exit_by_its_minutes(town: Town) -> None:
     await admit(town)
     assert (await leave(town, town.office, 422))["rule"] == "R-11"
-    shown = await leave(town, town.office, minutes_number="〔2026〕5号")
+    shown = await leave(town, town.office, minutes_number="〔2026〕5号", reason="考核不合格")
     assert shown["exit_cause"] == "conference_decision"
+    async with town.it.running.database.reading() as session:
+        kept = (await session.execute(select(Institution))).scalar_one()
+    assert (kept.exit_minutes_number, kept.exit_reason) == ("〔2026〕5号", "考核不合格")
     other = await town.rival.post(f"/v1/institutions/{BANK}/exit", json={}, headers=key())
     nowhere = await town.rival.post(f"/v1/institutions/{UUID(int=9)}/exit", json={}, headers=key())
     assert other.status_code == nowhere.status_code == 404

@@ -16,8 +16,6 @@ TABLES = (
         name VARCHAR NOT NULL,
         uscc VARCHAR,
         statement VARCHAR NOT NULL,
-        contact VARCHAR NOT NULL,
-        phone VARCHAR NOT NULL,
         state VARCHAR NOT NULL,
         opened_on DATE NOT NULL,
         decided_on DATE,
@@ -81,6 +79,8 @@ TABLES = (
         admitted_on DATE NOT NULL,
         exit_on DATE,
         exit_cause VARCHAR,
+        exit_reason VARCHAR,
+        exit_minutes_number VARCHAR,
         disqualified_on DATE,
         refused_until DATE,
         PRIMARY KEY (id),
@@ -234,8 +234,8 @@ TABLES = (
         revoked_from DATE,
         revocation_reason VARCHAR,
         days DATERANGE GENERATED ALWAYS AS (daterange(valid_from, CASE WHEN valid_to IS NULL
-            AND revoked_from IS NULL THEN NULL ELSE greatest(valid_from, least(valid_to + 1,
-            revoked_from)) END)) STORED,
+            AND revoked_from IS NULL THEN NULL
+                ELSE greatest(valid_from, least(valid_to + 1, revoked_from)) END)) STORED,
         source VARCHAR NOT NULL,
         source_id UUID NOT NULL,
         recorded_on DATE NOT NULL,
@@ -322,8 +322,8 @@ TABLES = (
         revoked_from DATE,
         revocation_reason VARCHAR,
         days DATERANGE GENERATED ALWAYS AS (daterange(valid_from, CASE WHEN valid_to IS NULL
-            AND revoked_from IS NULL THEN NULL ELSE greatest(valid_from, least(valid_to + 1,
-            revoked_from)) END)) STORED,
+            AND revoked_from IS NULL THEN NULL
+                ELSE greatest(valid_from, least(valid_to + 1, revoked_from)) END)) STORED,
         source VARCHAR NOT NULL,
         source_id UUID NOT NULL,
         recorded_on DATE NOT NULL,
