@@ -22,4 +22,4 @@ class Line:
     def __str__(self) -> str:
         sign = "≤" if self.at_most else "≥"
         verdict = "met" if self.met else "MISSED"
-        return f"{self.name:34} {self.ratio:6.2f}  target {sign} {self.target:<5} {verdict:6}  {self.figures}"
+        return f"{self.name:42} {self.ratio:6.2f}  target {sign} {self.target:<5} {verdict:6}  {self.figures}"
