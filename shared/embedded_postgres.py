@@ -91,6 +91,7 @@ class EmbeddedPostgres:
         self, folder: Path, *, durable: bool = True, settings: Mapping[str, str] | None = None
     ) -> None:
         """`durable=False` trades safety in a power cut for speed (tests); `settings` go over SETTINGS."""
+        self._durable = durable
         self.settings = {**SETTINGS, **({} if durable else NOT_DURABLE), **(settings or {})}
         self._folder = Folder(folder)
         self._process: subprocess.Popen[bytes] | None = None
@@ -192,6 +193,7 @@ class EmbeddedPostgres:
         # The builtin provider: the order of strings never changes with the system's C library.
         command = [str(programs / "initdb"), "-D", str(beside), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
         command += ["--locale-provider=builtin", "--locale=C.UTF-8", "--no-instructions"]
+        command += [] if self._durable else ["--no-sync"]
         account = self._folder.account
         done = subprocess.run(  # noqa: S603
             command,
