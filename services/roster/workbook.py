@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import reduce
 from xml.etree import ElementTree
 
 from shared.rules import Text
@@ -28,9 +29,8 @@ FAR = re.compile(rb' r="(?:[A-Z]{2}|[A-Z](?:[3-9]\d{5}|\d{7}))')
 UNUSUAL = (b" r='", b"\nr=", b"\tr=", b"\rr=")
 CELL = re.compile(rb"""\sr=["']([A-Z]{1,3})(\d{1,7})["']""")
 FORMULA = re.compile(rb"""<(?:\w+:)?c\b[^>]*?\sr=["']([A-Z]{1,3})(\d{1,7})["'][^>]*>\s*<(?:\w+:)?f[\s>/]""")
-MERGE = re.compile(
-    rb"""<(?:\w+:)?mergeCell\b[^>]*?\sref=["']([A-Z]{1,3})(\d{1,7}):([A-Z]{1,3})(\d{1,7})["']"""
-)
+REF = rb"""\sref=["']([A-Z]{1,3})(\d{1,7}):([A-Z]{1,3})(\d{1,7})["']"""
+MERGE = re.compile(rb"<(?:\w+:)?mergeCell\b[^>]*?" + REF)
 
 
 class FileRefused(Exception):
@@ -178,10 +178,7 @@ def _look(piece: bytes, hidden: Hidden) -> None:
 
 def column_number(letters: bytes) -> int:
     """A is 1, Z is 26, AA is 27."""
-    number = 0
-    for letter in letters:
-        number = number * 26 + letter - 64
-    return number
+    return reduce(lambda number, letter: number * 26 + letter - 64, letters, 0)
 
 
 def _sheets(workbook: bytes, relations: bytes) -> dict[str, str]:
