@@ -16,6 +16,7 @@ import asyncpg
 import uvicorn
 from fastapi import FastAPI
 
+from services.run import settle_memory
 from shared.database import plain_url
 from shared.embedded_postgres import EmbeddedPostgres
 from tests.ground import Databases
@@ -48,6 +49,7 @@ async def served(app: FastAPI) -> AsyncIterator[int]:
     config = uvicorn.Config(
         app, port=0, http="httptools", lifespan="off", access_log=False, log_level="warning", backlog=512
     )
+    settle_memory()
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started and not serving.done():  # noqa: ASYNC110  (uvicorn has no event for it)

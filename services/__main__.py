@@ -26,6 +26,15 @@ SERVICE_NAMES = ("roster", "lending", "compensation", "gateway")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status. What cannot start says why in one line."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        return _run(chosen, Settings())
+    except (StartError, SchemaTooNew) as error:
+        print(f"{error.message.zh}\n{error.message.en}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m services", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command")
     for name in SERVICE_NAMES:
@@ -35,37 +44,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo = commands.add_parser("demo")
     demo.add_argument("--url", default=None)
     demo.add_argument("--language", choices=("zh", "en", "both"), default="both")
-    commands.add_parser("replay").add_argument("service", nargs="?", default="lending")
+    commands.add_parser("replay").add_argument("service", nargs="?", choices=SERVICE_NAMES, default="lending")
     commands.add_parser("check")
     letters = commands.add_parser("dead-letters")
     letters.add_argument("topic", nargs="?")
     letters.add_argument("--resend", action="store_true")
     letters.add_argument("--discard", action="store_true")
-    chosen = parser.parse_args(arguments)
-    settings = Settings()
-    try:
-        match chosen.command:
-            case None | "run":
-                return run.everything(settings)
-            case "migrate":
-                return run.migrations(settings, chosen.service)
-            case "demo":
-                from services import demo as told
+    return parser
 
-                url = chosen.url or f"http://{settings.host}:{settings.port}"
-                return asyncio.run(told.tell(url, chosen.language))
-            case "replay":
-                return run.with_databases(settings, lambda s: operate.replay(s, chosen.service))
-            case "check":
-                return run.with_databases(settings, operate.check)
-            case "dead-letters":
-                choice = operate.Letters(chosen.topic, resend=chosen.resend, discard=chosen.discard)
-                return run.with_databases(settings, lambda s: operate.dead_letters(s, choice))
-            case service:
-                return run.one(settings, service)
-    except (StartError, SchemaTooNew) as error:
-        print(f"{error.message.zh}\n{error.message.en}", file=sys.stderr)
-        return 1
+
+def _run(chosen: argparse.Namespace, settings: Settings) -> int:
+    match chosen.command:
+        case None | "run":
+            return run.everything(settings)
+        case "migrate":
+            return run.migrations(settings, chosen.service)
+        case "demo":
+            from services import demo as told
+
+            url = chosen.url or f"http://{settings.host}:{settings.port}"
+            return asyncio.run(told.tell(url, chosen.language))
+        case "replay":
+            return run.with_databases(settings, lambda s: operate.replay(s, chosen.service))
+        case "check":
+            return run.with_databases(settings, operate.check)
+        case "dead-letters":
+            choice = operate.Letters(chosen.topic, resend=chosen.resend, discard=chosen.discard)
+            return run.with_databases(settings, lambda s: operate.dead_letters(s, choice))
+        case service:
+            return run.one(settings, service)
 
 
 if __name__ == "__main__":
