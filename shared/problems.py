@@ -201,7 +201,7 @@ def explain(errors: Sequence[Any], language: Language) -> list[FieldError]:
     for error in errors:
         words = WORDS.get(error["type"])
         detail = words.say(language) if words else str(error["msg"])
-        if error["type"].startswith(("money_", "rate_")):  # said in both languages, see money.py
+        if error["type"].startswith(("money_", "rate_", "uscc")):  # said in both languages
             detail = detail.split("; ")[0 if language == "zh" else -1]
         expected = (error.get("ctx") or {}).get("expected")
         if expected and words:
