@@ -97,12 +97,14 @@ class Databases:
     async def _template(self, service: Service | None, name: str) -> str:
         if service is None:
             return "template0"
-        if name not in self._templates:
-            template = f"template_{name}"
+        # By the folder of its migrations: the toy of the shared tests is called roster too.
+        key = str(service.migrations)
+        if key not in self._templates:
+            template = f"template_{len(self._templates)}_{name}"
             await execute(self.postgres.url("postgres"), f'CREATE DATABASE "{template}"')
             await migrate(self.postgres.url(template), name, service.migrations)
-            self._templates[name] = template
-        return self._templates[name]
+            self._templates[key] = template
+        return self._templates[key]
 
 
 def session_client(app: FastAPI, headers: Mapping[str, str]) -> httpx.AsyncClient:
