@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
+from services.demo import uscc
 from shared.measures import measures_on
 from shared.money import format_money, parse_money
 from tests.ground import Databases
-from tests.journeys.town import Actor, Town, town, uscc
+from tests.journeys.town import Actor, Town, town
 
 SEED = int(os.environ.get("KECHUANG_SEED", "20260302"))
 BEGIN, TODAY = date(2025, 8, 1), date(2026, 3, 2)

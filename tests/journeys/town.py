@@ -18,6 +18,7 @@ import httpx
 from sqlalchemy import select
 
 from services.city import SERVICES, City, city
+from services.demo import uscc
 from services.gateway.keys import Keys
 from shared.clock import SandboxClock
 from shared.measures import measures_on
@@ -27,15 +28,7 @@ from shared.service import Running
 from shared.settings import Settings
 from tests.ground import DAY, Databases, eventually, session_client
 
-ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 _serial = count(1)
-
-
-def uscc(number: int) -> str:
-    """A unified social credit code with a true check character (GB 32100-2015)."""
-    body = f"91330482{number:09d}"
-    weighed = sum(ALPHABET.index(c) * pow(3, place, 31) for place, c in enumerate(body))
-    return body + ALPHABET[-weighed % 31]
 
 
 class Unexpected(AssertionError):
