@@ -15,7 +15,7 @@ from pathlib import Path
 
 import xlsxwriter
 
-from services.roster.uscc import ALPHABET, check_character
+from shared.uscc import ALPHABET, check_character
 
 HEADERS = {
     "qualification": ("序号", "统一社会信用代码", "企业名称", "证书编号", "发证日期", "有效期起", "有效期止"),

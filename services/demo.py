@@ -17,8 +17,8 @@ import httpx
 
 from services.demo_data import MEMBERS, PASSWORD, bank_id
 from shared.rules import Text
+from shared.uscc import check_character
 
-ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 SHOWN = 88
 
 
@@ -29,8 +29,7 @@ class WentWrong(Exception):
 def uscc(number: int) -> str:
     """A unified social credit code with a true check character (GB 32100-2015)."""
     body = f"91330482{number:09d}"
-    weighed = sum(ALPHABET.index(sign) * pow(3, place, 31) for place, sign in enumerate(body))
-    return body + ALPHABET[-weighed % 31]
+    return body + check_character(body)
 
 
 @dataclass

@@ -6,8 +6,8 @@ from datetime import date
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
-from stdnum.cn import uscc
 
+from shared import uscc
 from shared.identity import Role
 from shared.measures import measures_on
 from shared.problems import InvalidInput
@@ -58,7 +58,7 @@ def _check_party(role: str, party: str | None, today: date) -> None:
         except ValueError:
             fits = False
     elif role == "enterprise":
-        fits = uscc.is_valid(party) and uscc.compact(party) == party
+        fits = uscc.is_true(party)
     else:
         fits = party in {unit.code for unit in measures_on(today).units}
     if not fits:

@@ -8,19 +8,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from services.lending.schedule import MOST_DUES, Instalment
+from services.lending.schedule import MOST_DUES, Instalment, RepaymentMethod
 from shared.events import SecurityType
 from shared.money import Amount, NonNegative, Rate
-
-RepaymentMethod = Literal[
-    "bullet_interest_monthly",
-    "bullet_interest_quarterly",
-    "equal_principal",
-    "equal_instalment",
-    "bullet_all",
-    "explicit",
-]
-
 
 EXAMPLE: dict[str, JsonValue] = {
     "application_id": "0199c4a0-5f5e-7cc3-9d0e-2f1f6f3f7a11",

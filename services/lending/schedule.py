@@ -14,19 +14,22 @@ from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from itertools import accumulate, pairwise
+from typing import Literal, get_args
 
 from shared.money import format_money, interest, round_half_up
 from shared.rules import Verdict, allow, refuse
 
-METHODS = (
+RepaymentMethod = Literal[
     "bullet_interest_monthly",
     "bullet_interest_quarterly",
     "equal_principal",
     "equal_instalment",
     "bullet_all",
     "explicit",
-)
+]
 """The repayment methods of R-28."""
+
+METHODS: tuple[RepaymentMethod, ...] = get_args(RepaymentMethod)
 
 MONTHS_BETWEEN = {
     "bullet_interest_monthly": 1,
@@ -164,76 +167,6 @@ def check_explicit(
             f"The principal adds up to {format_money(planned)}; the amount is {format_money(amount_fen)}",
         )
     return allow("R-28")
-
-
-def reschedule(
-    dues: Sequence[DueState],
-    *,
-    outstanding_fen: int,
-    annual_rate: Decimal,
-    from_day: date,
-    matures_on: date,
-    method: str,
-    due_day: int | None,
-    day_count: int,
-) -> tuple[DueState, ...]:
-    """The dues after the bank planned what is outstanding on `from_day` anew from that day.
-
-    Dues up to that day stay; what of their principal is unpaid stays due there. Later dues are replaced by
-    the schedule of the rest. Interest the old plan had earned before `from_day` falls on the first new due,
-    interest already paid for the later dues on the new ones, oldest first. Without a new plan the dues'
-    principal stays as filed and early principal pays the next of it (R-27): see `recompute_interest`.
-    Raises ImpossibleSchedule, for `explicit` always: the bank states a new list.
-    """
-    past = [due for due in dues if due.due_on <= from_day]
-    later = [due for due in dues if due.due_on > from_day]
-    rest = outstanding_fen - sum(due.unpaid_principal_fen for due in past)
-    if not later:
-        return tuple(past)
-    anew: Sequence[Instalment] = [Instalment(later[0].due_on, 0, 0)]
-    if rest > 0:
-        anew = schedule(
-            amount_fen=rest,
-            annual_rate=annual_rate,
-            disbursed_on=from_day,
-            matures_on=matures_on,
-            method=method,
-            due_day=due_day,
-            day_count=day_count,
-        )
-    fresh = [DueState(due.due_on, due.principal_fen, due.interest_fen, 0, 0) for due in anew]
-    earned = _earned_before(from_day, later, annual_rate, day_count)
-    fresh[0] = replace(fresh[0], interest_fen=fresh[0].interest_fen + earned)
-    return (*past, *_with_interest_paid(fresh, sum(due.interest_paid_fen for due in later)))
-
-
-def recompute_interest(
-    dues: Sequence[DueState],
-    steps: Sequence[tuple[date, int]],
-    *,
-    annual_rate: Decimal,
-    day_count: int,
-    disbursed_on: date,
-) -> tuple[DueState, ...]:
-    """The dues with the interest of those after the last step counted anew on what was outstanding.
-
-    `steps` is the principal's history `(value date, outstanding fen)`, ascending, the disbursement first.
-    From the last step on each due is taken to be met on its day, early principal having met the next ones
-    (R-27). Dues up to the last step's day stay; each later one bears its period's days, rounded half up,
-    and the last makes the whole the exact total of all days rounded once (as in R-41), never below zero.
-    Interest paid settles the oldest dues first; what is beyond all dues is left to the caller. For methods
-    counted by days: an annuity's months and a bank's own list have figures no count of days reproduces.
-    """
-    changed_on = steps[-1][0]
-    starts = [disbursed_on, *(due.due_on for due in dues[:-1])]
-    outstanding = _with_what_is_to_come(steps, dues, changed_on)
-    fen_days = [_fen_days(outstanding, start, due.due_on) for start, due in zip(starts, dues, strict=True)]
-    stays = [due.interest_fen if due.due_on <= changed_on else None for due in dues]
-    parts = _interest_parts(fen_days, annual_rate, day_count, stays)
-    counted = [
-        replace(due, interest_fen=part, interest_paid_fen=0) for due, part in zip(dues, parts, strict=True)
-    ]
-    return _with_interest_paid(counted, sum(due.interest_paid_fen for due in dues))
 
 
 def allocate(dues: Sequence[DueState], principal_fen: int, interest_fen: int) -> tuple[DueState, ...]:
@@ -392,61 +325,14 @@ def _equal_parts(amount_fen: int, count: int) -> list[int]:
     return [*parts, left]
 
 
-def _interest_parts(
-    fen_days: Sequence[int],
-    annual_rate: Decimal,
-    day_count: int,
-    stays: Sequence[int | None] | None = None,
-) -> list[int]:
-    """The interest of each period from its fen × days; where `stays` has a figure, that one."""
-    fixed = stays or [None] * len(fen_days)
-    total = round_half_up(interest(sum(fen_days), annual_rate, 1, day_count))
-    left = max(0, total - sum(part for part in fixed if part is not None))
+def _interest_parts(fen_days: Sequence[int], annual_rate: Decimal, day_count: int) -> list[int]:
+    """The interest of each period from its fen × days."""
+    left = round_half_up(interest(sum(fen_days), annual_rate, 1, day_count))
     parts: list[int] = []
-    for index, (weight, kept) in enumerate(zip(fen_days, fixed, strict=True)):
-        if kept is not None:
-            parts.append(kept)
-            continue
-        last = index == len(fen_days) - 1
-        part = left if last else min(left, round_half_up(interest(weight, annual_rate, 1, day_count)))
-        parts.append(part)
-        left -= part
-    return parts
-
-
-def _earned_before(from_day: date, later: Sequence[DueState], annual_rate: Decimal, day_count: int) -> int:
-    """What of the next due's interest was earned before `from_day`: all but the days still to run."""
-    planned = sum(due.principal_fen for due in later)
-    to_run = interest(planned, annual_rate, (later[0].due_on - from_day).days, day_count)
-    return max(0, later[0].interest_fen - round_half_up(to_run))
-
-
-def _with_what_is_to_come(
-    steps: Sequence[tuple[date, int]], dues: Sequence[DueState], changed_on: date
-) -> list[tuple[date, int]]:
-    """The steps so far and those that follow when every later due is met on its day."""
-    known = list(steps)
-    outstanding, to_come = known[-1][1], sum(due.principal_fen for due in dues if due.due_on > changed_on)
-    for due in dues:
-        if due.due_on > changed_on:
-            to_come -= due.principal_fen
-            outstanding = min(outstanding, to_come)
-            known.append((due.due_on, outstanding))
-    return known
-
-
-def _fen_days(steps: Sequence[tuple[date, int]], start: date, end: date) -> int:
-    """Outstanding fen × days from `start` (counted) to `end` (not counted)."""
-    return sum(
-        outstanding * (min(until, end) - max(since, start)).days
-        for (since, outstanding), (until, _) in pairwise([*steps, (date.max, 0)])
-        if since < end and until > start
-    )
-
-
-def _with_interest_paid(dues: Sequence[DueState], paid_fen: int) -> tuple[DueState, ...]:
-    """The dues with this much interest paid, oldest first, up to what is due."""
-    return allocate(dues, 0, min(paid_fen, sum(due.unpaid_interest_fen for due in dues)))
+    for weight in fen_days[:-1]:
+        parts.append(min(left, round_half_up(interest(weight, annual_rate, 1, day_count))))
+        left -= parts[-1]
+    return [*parts, left]
 
 
 def _fits(amount_fen: int, kinds: Sequence[tuple[int, int]]) -> int:

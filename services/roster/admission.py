@@ -16,7 +16,6 @@ from services.roster import conference, policy
 from services.roster.admission_case import Admission, AdmissionShown, shown
 from services.roster.conference import AdmissionBallot
 from services.roster.institution import MOVES, Institution
-from services.roster.uscc import Uscc
 from shared.ballots import CastBallot, MeetingOutcome
 from shared.database import new_id, numbered
 from shared.events import InstitutionAdmitted
@@ -25,6 +24,7 @@ from shared.outbox import announce
 from shared.problems import Forbidden, IllegalMove, NotFound, Refusal, refusals, uphold
 from shared.rules import Text
 from shared.service import Caller, Here, Running, Session, Today, router
+from shared.uscc import Uscc
 
 steps = router("admissions")
 

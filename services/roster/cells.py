@@ -12,7 +12,7 @@ from datetime import date, datetime, time
 from functools import lru_cache
 from typing import Any
 
-from services.roster import uscc
+from shared import uscc
 from shared.rules import Text
 
 BETWEEN_CELLS = "\x1f"

@@ -14,7 +14,6 @@ from starlette.responses import Response
 from services.roster import policy
 from services.roster.exit import TooSoon
 from services.roster.institution import GUARANTOR_MOVES, Guarantor, GuarantorShown
-from services.roster.uscc import Uscc
 from services.roster.working_calendar import working_days
 from shared.database import new_id
 from shared.events import AboutGuarantor, GuarantorAdmitted, GuarantorExited
@@ -23,6 +22,7 @@ from shared.outbox import announce
 from shared.problems import IllegalMove, InvalidInput, NotFound, Refusal, refusals, uphold
 from shared.rules import Text
 from shared.service import Session, Today, router
+from shared.uscc import Uscc
 
 steps = router("guarantors")
 

@@ -16,7 +16,6 @@ from services.roster import conference, policy, support_list
 from services.roster.conference import NominationBallot
 from services.roster.enterprise import Enterprise, Qualification
 from services.roster.nomination_case import Nomination, NominationShown, shown
-from services.roster.uscc import Uscc
 from shared.ballots import CastBallot, MeetingOutcome
 from shared.database import new_id, numbered
 from shared.identity import Principal
@@ -24,6 +23,7 @@ from shared.measures import measures_on
 from shared.problems import IllegalMove, NotFound, Refusal, refusals, uphold
 from shared.rules import Text
 from shared.service import Caller, Here, Running, Session, Today, router
+from shared.uscc import Uscc
 
 steps = router("nominations")
 

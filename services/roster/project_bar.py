@@ -22,7 +22,6 @@ from starlette.requests import Request
 
 from services.roster import policy
 from services.roster.enterprise import Table
-from services.roster.uscc import Uscc
 from shared.events import (
     AboutClaim,
     ClaimApproved,
@@ -36,6 +35,7 @@ from shared.outbox import announce
 from shared.problems import language_of, refusals
 from shared.rules import Text
 from shared.service import Caller, Session, Today, router
+from shared.uscc import Uscc
 
 steps = router("project eligibility")
 

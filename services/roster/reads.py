@@ -22,12 +22,12 @@ from services.roster.revocation import (
     qualification_shown,
 )
 from services.roster.support_list import LISTED_AS_KNOWN, PERIODS, WHY
-from services.roster.uscc import Uscc
 from shared.events import Period
 from shared.pages import Cursor, Limit, Page, page
 from shared.problems import NotFound, refusals
 from shared.rules import Text as Words
 from shared.service import Caller, Session, Today, router
+from shared.uscc import Uscc
 
 steps = router("enterprises")
 Cause = Literal["qualification", "expiry", "revocation", "d_class_start", "d_class_end", "renewal"]

@@ -18,7 +18,6 @@ from starlette.responses import JSONResponse, Response
 
 from services.roster import policy
 from services.roster.enterprise import Table, personal
-from services.roster.uscc import Uscc
 from shared import audit
 from shared.database import new_id
 from shared.events import EnterpriseRegistered
@@ -27,6 +26,7 @@ from shared.outbox import announce
 from shared.problems import NotFound, Refusal, refusals, uphold
 from shared.rules import Text
 from shared.service import Session, Today, router
+from shared.uscc import Uscc
 
 steps = router("registrations")
 MASK = "***"

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from services.demo_data import MEMBERS, PASSWORD, bank_id
-from services.roster.uscc import check_character
+from shared.uscc import check_character
 from tests.faults.load import MARK, NOBODY, Load
 
 BANK = "bank-a"

@@ -2,8 +2,8 @@
 
 18 characters of an alphabet without I, O, S, V and Z: registering authority, kind of entity, six digits
 of the region, nine of the organisation, and a check character: the sum of the characters' values times
-3^position is divisible by 31. (The libraries at hand demand digits in the first two places; the standard
-gives letters there too, `N` for farming cooperatives, `Y` for others, so those are not refused.)
+3^position is divisible by 31. (Libraries such as python-stdnum demand digits in the first two places; the
+standard gives letters there too, `N` for farming cooperatives, `Y` for others, so those are not refused.)
 """
 
 from __future__ import annotations
