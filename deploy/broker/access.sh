@@ -1,0 +1,53 @@
+#!/bin/sh
+# Accounts and grants of the services at the broker; safe to run again: it sets every password anew and adds what is
+# missing. A service writes its own facts, reads what it hears, in a group of its own name, and may put what it could
+# not take in into the dead letters of those topics. The topics are made by whichever service comes first.
+set -eu
+programs=${KAFKA_PROGRAMS:-/opt/kafka/bin}
+server=${KAFKA_SERVER:-kafka:9092}
+services="roster lending compensation gateway"
+hears() {
+    case $1 in
+        roster) echo "lending compensation" ;;
+        lending) echo "roster compensation" ;;
+        compensation) echo "lending" ;;
+        gateway) echo "roster gateway" ;;
+    esac
+}
+
+umask 077
+operator=$(mktemp)
+trap 'rm -f "$operator"' EXIT
+cat > "$operator" <<CONFIG
+security.protocol=SASL_PLAINTEXT
+sasl.mechanism=SCRAM-SHA-512
+sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username="operator" password="$KAFKA_OPERATOR_PASSWORD";
+CONFIG
+
+grant() {
+    "$programs/kafka-acls.sh" --bootstrap-server "$server" --command-config "$operator" --force --add "$@" >/dev/null
+}
+
+everybody="" topics=""
+for service in $services; do
+    password=$(eval "printf %s \"\$$(printf %s "$service" | tr '[:lower:]' '[:upper:]')_KAFKA_PASSWORD\"")
+    [ -n "$password" ] || { echo "no password for $service: run deploy/first-start.sh" >&2; exit 1; }
+    "$programs/kafka-configs.sh" --bootstrap-server "$server" --command-config "$operator" --alter \
+        --entity-type users --entity-name "$service" --add-config "SCRAM-SHA-512=[password=$password]" >/dev/null
+    everybody="$everybody --allow-principal User:$service"
+    topics="$topics --topic kechuang.$service --topic kechuang.$service.DLT"
+done
+# shellcheck disable=SC2086
+grant $everybody --operation Describe --operation Create $topics
+for service in $services; do
+    writes="--topic kechuang.$service" reads=""
+    for topic in $(hears "$service"); do
+        reads="$reads --topic kechuang.$topic"
+        writes="$writes --topic kechuang.$topic.DLT"
+    done
+    # shellcheck disable=SC2086
+    grant --allow-principal "User:$service" --operation Write $writes
+    # shellcheck disable=SC2086
+    grant --allow-principal "User:$service" --operation Read --group "$service" $reads
+    echo "$service: may write its facts, hears$(printf ' %s' $(hears "$service"))"
+done
