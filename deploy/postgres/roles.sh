@@ -1,6 +1,6 @@
 #!/bin/sh
 # A database and a role per service; no role can open another's. Also the operator's role (the tools of
-# `python -m services`: all four databases, and a scratch one for replay) and the backup's.
+# `python -m services`: in each database it acts as that database's owner) and the backup's.
 # Safe to run again, on every start: it makes what is missing and sets the passwords anew, so a service added later or a
 # changed password needs nothing else. Where to: PGHOST, PGUSER, PGPASSWORD of a superuser.
 set -eu
@@ -19,7 +19,7 @@ SELECT format('ALTER ROLE %I LOGIN PASSWORD %L NOSUPERUSER NOCREATEROLE NOBYPASS
 SQL
 }
 
-role operator "$OPERATOR_DATABASE_PASSWORD" "CREATEDB NOREPLICATION"
+role operator "$OPERATOR_DATABASE_PASSWORD" "NOCREATEDB NOREPLICATION"
 role backup "$BACKUP_DATABASE_PASSWORD" "NOCREATEDB REPLICATION"
 for service in $services; do
     password=$(eval "printf %s \"\$$(printf %s "$service" | tr '[:lower:]' '[:upper:]')_DATABASE_PASSWORD\"")
@@ -32,6 +32,7 @@ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'role') \gexec
 REVOKE ALL ON DATABASE :"role" FROM PUBLIC;
 GRANT CONNECT, TEMPORARY ON DATABASE :"role" TO :"role";
 GRANT :"role" TO operator;
+ALTER ROLE operator IN DATABASE :"role" SET role TO :"role";
 SQL
     echo "$service: database and role are there"
 done
