@@ -7,6 +7,7 @@ python -m services demo            tell one whole journey against the running sy
 python -m services replay NAME     rebuild what a service remembers of the others and compare
 python -m services check           verify the sealed audit logs and the fund's ledger
 python -m services dead-letters    list what could not be taken in; `--resend`, `--discard`
+python -m services republish       send every fact once more, into fresh topics, after a restore
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from services import operate, run
+from services import operate, republishing, run
 from shared.embedded_postgres import StartError
 from shared.migrate import SchemaTooNew
 from shared.settings import Settings
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     letters.add_argument("topic", nargs="?")
     letters.add_argument("--resend", action="store_true")
     letters.add_argument("--discard", action="store_true")
+    commands.add_parser("republish", help="after a restore: every fact once more; see docs/operations/backup.md")
     return parser
 
 
@@ -71,6 +73,8 @@ def _run(chosen: argparse.Namespace, settings: Settings) -> int:
         case "dead-letters":
             choice = operate.Letters(chosen.topic, resend=chosen.resend, discard=chosen.discard)
             return run.with_databases(settings, lambda s: operate.dead_letters(s, choice))
+        case "republish":
+            return run.with_databases(settings, republishing.republish)
         case service:
             return run.one(settings, service)
 
