@@ -11,6 +11,9 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
+SANDBOX_DAY = "x-sandbox-day"
+"""In a sandbox the gateway tells its held day with every request, by this header: whoever saw the clock
+moved finds no replica that has not heard of it yet. A live installation neither sends nor reads it."""
 
 
 class Clock(Protocol):
@@ -45,6 +48,16 @@ class SandboxClock(SystemClock):
         self.held = day
         for wake in self.on_move:
             wake()
+
+    def move_on(self, day: date) -> None:
+        """Hold a later day; an earlier one changes nothing: the clock only goes forward."""
+        if self.held is None or day > self.held:
+            self.hold(day)
+
+    def hear(self, told: str | None) -> None:
+        """The day a request was told to be of (`SANDBOX_DAY`)."""
+        if told and (self.held is None or told != self.held.isoformat()):
+            self.move_on(date.fromisoformat(told))
 
     def release(self) -> None:
         self.held = None

@@ -2,6 +2,9 @@
 
 Missed days are caught up one by one, in order. Each day's work and the note that it is done are one
 transaction, so a crash in between does the day again from the start and nothing twice.
+
+A sandbox's held day is kept in the service's database: one replica takes the gateway's `SandboxClockMoved`
+in, its siblings read the day there. A live installation has no held day and asks for none.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ from contextlib import suppress
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.clock import Clock, SandboxClock
@@ -42,16 +46,24 @@ class Days:
 
     async def restore(self) -> None:
         """On start: the last day done, and the sandbox's held day if it was moved."""
-        async with self.database.reading() as session:
-            row = (await session.execute(select(business_day))).first()
+        row = await self._row()
         if row is not None:
             self.done = date.fromisoformat(row.done)
-            if row.held and isinstance(self.clock, SandboxClock) and self.clock.held is None:
-                self.clock.hold(date.fromisoformat(row.held))
+            self._follow(row.held)
+
+    async def _row(self) -> Any:
+        async with self.database.reading() as session:
+            return (await session.execute(select(business_day))).first()
+
+    def _follow(self, held: str | None) -> None:
+        if held and isinstance(self.clock, SandboxClock):
+            self.clock.move_on(date.fromisoformat(held))
 
     async def run(self) -> None:
         while True:
             try:
+                if isinstance(self.clock, SandboxClock):
+                    self._follow(getattr(await self._row(), "held", None))
                 await self.catch_up()
             except Exception:
                 log.exception("the day's work failed; it will be tried again")
@@ -82,14 +94,17 @@ class Days:
     async def clock_moved(self, session: AsyncSession, events: Sequence[Any]) -> None:
         """Reaction: hold the sandbox's clock where the gateway put it. It only goes forward: a move taken
         in late must not bring an earlier day back."""
-        clock = self.clock
-        if not isinstance(clock, SandboxClock):
-            return
-        day: date = max(event.today for event in events)
-        if clock.held is None or day > clock.held:
-            clock.hold(day)
-        row = (await session.execute(select(business_day))).first()
-        if row is not None:
-            held = max(row.held or "", day.isoformat())
-            await session.execute(update(business_day).values(held=held))
-        self._moved.set()
+        if isinstance(self.clock, SandboxClock):
+            day: date = max(event.today for event in events)
+            await self.keep(session, day)
+            self.clock.move_on(day)
+
+    async def keep(self, session: AsyncSession, day: date) -> None:
+        """Keep the sandbox's held day, for siblings and for the next start. Moved before any day was
+        done, the first day to be done is this one."""
+        held = day.isoformat()
+        first = upsert(business_day).values(done=(day - timedelta(days=1)).isoformat(), held=held)
+        later = func.greatest(business_day.c.held, held)
+        await session.execute(
+            first.on_conflict_do_update(index_elements=[business_day.c.only], set_={"held": later})
+        )

@@ -27,7 +27,7 @@ from uuid_utils.compat import uuid7
 
 from shared import audit, crashpoints, idempotency, problems
 from shared.bus import Bus
-from shared.clock import Clock, SandboxClock
+from shared.clock import SANDBOX_DAY, Clock, SandboxClock
 from shared.database import Database
 from shared.days import Daily, Days
 from shared.events import Event, SandboxClockMoved
@@ -137,6 +137,8 @@ class Route(APIRoute):
 
         async def answer(request: Request) -> Response:
             running = cast(Running, request.app.state.running)
+            if isinstance(running.clock, SandboxClock):
+                running.clock.hear(request.headers.get(SANDBOX_DAY))
             principal = await running.verifier.principal(request.headers.get("authorization"))
             request.state.principal = permit(principal, operation)
             if "GET" in (self.methods or ()):

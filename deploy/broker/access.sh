@@ -8,9 +8,9 @@ server=${KAFKA_SERVER:-kafka:9092}
 services="roster lending compensation gateway"
 hears() {
     case $1 in
-        roster) echo "lending compensation" ;;
-        lending) echo "roster compensation" ;;
-        compensation) echo "lending" ;;
+        roster) echo "lending compensation gateway" ;;
+        lending) echo "roster compensation gateway" ;;
+        compensation) echo "lending gateway" ;;
         gateway) echo "roster gateway" ;;
     esac
 }

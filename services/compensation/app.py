@@ -19,7 +19,7 @@ from services.compensation import (
 )
 from services.compensation.claim import Table
 from services.compensation.reactions import MEMORY, REACTIONS, REMEMBERS
-from shared.events import LENDING
+from shared.events import GATEWAY, LENDING
 from shared.service import Service
 
 SERVICE = Service(
@@ -40,7 +40,7 @@ SERVICE = Service(
     ),
     metadata=Table.metadata,
     migrations=Path(__file__).parent / "migrations",
-    hears=(LENDING,),
+    hears=(LENDING, GATEWAY),
     remembers=REMEMBERS,
     reactions=REACTIONS,
     memory=MEMORY,

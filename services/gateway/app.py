@@ -80,7 +80,7 @@ def create(
     app.include_router(catalogue.pages)
     app.mount("/static", pages.bundled())
     app.router.redirect_slashes = False
-    app.add_middleware(Edge, surface=surface, ended=ended)
+    app.add_middleware(Edge, surface=surface, ended=ended, clock=world.clock)
     return app
 
 

@@ -18,6 +18,7 @@ from uuid_utils import uuid4
 from services.gateway.ended import Ended
 from services.gateway.surface import Surface
 from services.gateway.upstreams import CallerGone
+from shared.clock import SANDBOX_DAY, Clock, SandboxClock
 from shared.problems import InternalError, Refusal, TooLarge, render
 from shared.rules import Text
 
@@ -44,16 +45,17 @@ HTTPS_ONLY = (b"strict-transport-security", b"max-age=31536000")
 class Edge:
     """ASGI middleware around the gateway's own app."""
 
-    def __init__(self, app: ASGIApp, *, surface: Surface, ended: Ended) -> None:
+    def __init__(self, app: ASGIApp, *, surface: Surface, ended: Ended, clock: Clock) -> None:
         self.app = app
         self.surface = surface
         self.ended = ended
+        self.clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        scope, request_id = _marked(scope)
+        scope, request_id = _marked(scope, self.clock)
         answer = Answer(send, request_id, https=scope["scheme"] == "https")
         try:
             self.ended.refuse(scope["headers"])
@@ -114,19 +116,22 @@ class Answer:
         return headers
 
 
-def _marked(scope: Scope) -> tuple[Scope, bytes]:
-    """The request with an id (the caller's, if it is a sane one) and a valid W3C `traceparent`."""
+def _marked(scope: Scope, clock: Clock) -> tuple[Scope, bytes]:
+    """The request with an id (the caller's, if it is a sane one), a valid W3C `traceparent`, and, in a
+    sandbox whose clock was moved, the day."""
     request_id = trace = b""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
             request_id = value
         elif name == b"traceparent" and TRACEPARENT.fullmatch(value):
             trace = value
-    dropped = {b"x-request-id", b"traceparent"} | ({b"tracestate"} if not trace else set())
+    dropped = {b"x-request-id", b"traceparent", SANDBOX_DAY.encode()} | ({b"tracestate"} if not trace else set())
     request_id = request_id or str(uuid4()).encode()
     trace = trace or f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01".encode()
     headers = [(name, value) for name, value in scope["headers"] if name not in dropped]
     headers += [(b"x-request-id", request_id), (b"traceparent", trace)]
+    if isinstance(clock, SandboxClock) and clock.held is not None:
+        headers.append((SANDBOX_DAY.encode(), clock.held.isoformat().encode()))
     return {**scope, "headers": headers}, request_id
 
 

@@ -78,12 +78,12 @@ async def move_sandbox_clock(body: MoveClock, here: Here, session: Session, requ
     if day < today:
         raise ClockStandsLater(Text(f"今天是 {today}，不能回到 {day}", f"It is {today}; {day} is past"))
     moved = SandboxClockMoved(business_date=day, measures=measures_on(day).version, today=day)
+    await here.days.keep(session, day)
     announce(session, moved)
     upstreams = cast(Surface, request.app.state.surface).upstreams
 
     async def moved_everywhere() -> None:
-        if clock.held is None or day > clock.held:
-            clock.hold(day)
+        clock.move_on(day)
         await _wait_for_all(upstreams, day)
 
     request.state.after_commit = moved_everywhere

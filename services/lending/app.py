@@ -23,7 +23,7 @@ from services.lending import (
 from services.lending.daily import daily
 from services.lending.loan import Table
 from services.lending.reactions import MEMORY, REACTIONS, REMEMBERS
-from shared.events import COMPENSATION, ROSTER
+from shared.events import COMPENSATION, GATEWAY, ROSTER
 from shared.service import Service
 
 SERVICE = Service(
@@ -47,7 +47,7 @@ SERVICE = Service(
     ),
     metadata=Table.metadata,
     migrations=Path(__file__).parent / "migrations",
-    hears=(ROSTER, COMPENSATION),
+    hears=(ROSTER, COMPENSATION, GATEWAY),
     remembers=REMEMBERS,
     reactions=REACTIONS,
     memory=MEMORY,

@@ -22,7 +22,7 @@ from services.roster import (
 from services.roster.daily import daily
 from services.roster.enterprise import Table
 from services.roster.reactions import MEMORY, REACTIONS, REMEMBERS
-from shared.events import COMPENSATION, LENDING
+from shared.events import COMPENSATION, GATEWAY, LENDING
 from shared.service import Service
 
 SERVICE = Service(
@@ -44,7 +44,7 @@ SERVICE = Service(
     ),
     metadata=Table.metadata,
     migrations=Path(__file__).parent / "migrations",
-    hears=(LENDING, COMPENSATION),
+    hears=(LENDING, COMPENSATION, GATEWAY),
     reactions=REACTIONS,
     remembers=REMEMBERS,
     memory=MEMORY,
