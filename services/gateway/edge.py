@@ -125,7 +125,9 @@ def _marked(scope: Scope, clock: Clock) -> tuple[Scope, bytes]:
             request_id = value
         elif name == b"traceparent" and TRACEPARENT.fullmatch(value):
             trace = value
-    dropped = {b"x-request-id", b"traceparent", SANDBOX_DAY.encode()} | ({b"tracestate"} if not trace else set())
+    dropped = {b"x-request-id", b"traceparent", SANDBOX_DAY.encode()} | (
+        {b"tracestate"} if not trace else set()
+    )
     request_id = request_id or str(uuid4()).encode()
     trace = trace or f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01".encode()
     headers = [(name, value) for name, value in scope["headers"] if name not in dropped]
