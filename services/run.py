@@ -31,6 +31,7 @@ from shared.settings import Settings
 
 DATABASES = ("roster", "lending", "compensation", "gateway", "bus")
 SEEDED = "demo-accounts.txt"
+SECRET = "secret"  # noqa: S105  (the file's name)
 
 
 class PortInUse(StartError):
@@ -118,14 +119,16 @@ def migrations(settings: Settings, name: str | None) -> int:
     return 0
 
 
-def with_databases(settings: Settings, work: Callable[[Settings], Awaitable[int]]) -> int:
-    """Run an operator's tool on the databases, whether the system is running or not."""
+def with_databases(
+    settings: Settings, work: Callable[[Settings], Awaitable[int]], names: Sequence[str] = DATABASES
+) -> int:
+    """Run an operator's tool on these databases, whether the system is running or not."""
     _quiet(settings)
 
     async def go(complete: Settings) -> int:
         return await work(complete)
 
-    with _databases(settings, attach=True) as complete:
+    with _databases(settings, names, attach=True) as complete:
         return asyncio.run(go(complete))
 
 
@@ -137,6 +140,7 @@ def _databases(
     settings: Settings, names: Sequence[str] = DATABASES, *, attach: bool = False
 ) -> Iterator[Settings]:
     """The settings with every database URL: those given, or an embedded server's in `data`."""
+    names = [name for name in names if name != "bus" or settings.bus == "postgres"]
     if all(settings.database_url(name) for name in names):
         yield settings
         return
@@ -159,13 +163,18 @@ def _with_secret(settings: Settings) -> Settings:
     """The installation's secret: the one set, or one made once and kept in the data folder."""
     if settings.secret:
         return settings
-    file = settings.data / "secret"
+    file = settings.data / SECRET
     if not file.exists():
-        half = file.with_suffix(".new")
-        half.touch(mode=0o600)
-        half.write_text(secrets.token_urlsafe(32), "utf-8")
-        half.rename(file)
+        keep_secret(file, secrets.token_urlsafe(32))
     return settings.model_copy(update={"secret": file.read_text("utf-8")})
+
+
+def keep_secret(file: Path, secret: str) -> None:
+    """Write the installation's secret, whole or not at all, readable by its owner alone."""
+    half = file.with_suffix(".new")
+    half.touch(mode=0o600)
+    half.write_text(secret, "utf-8")
+    half.rename(file)
 
 
 @asynccontextmanager

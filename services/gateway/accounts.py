@@ -2,13 +2,11 @@
 person sets it with a code that is shown once (`activation.py`), so that what is done under a name was
 done by that person (R-81, R-83).
 
-`python -m services.gateway.accounts create --name NAME` makes the first office account of an
-installation; it reads the password from standard input (`first_account.py`).
+The first office account of an installation is made on its database (`first_account.py`).
 """
 
 from __future__ import annotations
 
-import sys
 from uuid import UUID
 
 from pydantic import Field
@@ -109,9 +107,3 @@ async def deactivate_account(account_id: UUID, session: Session, request: Reques
     account.active = False
     end_access(account, request)
     return shown(account)
-
-
-if __name__ == "__main__":
-    from services.gateway.first_account import main
-
-    sys.exit(main())

@@ -1,28 +1,50 @@
-"""The first office account of an installation, made on the database itself: nobody can sign in before."""
+"""`python -m services first-account NAME`: the first office account of an installation, made on the database
+itself, because nobody can sign in before. Every other account is made by the office (`accounts.py`), so
+this refuses as soon as there is one: whoever gets to the database's address gains nothing by it.
+"""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import sys
-from collections.abc import Sequence
+from getpass import getpass
 from pathlib import Path
+
+from sqlalchemy import select, text
+from sqlmodel import col
 
 from services.gateway.account import Account
 from services.gateway.keys import utc_now
 from services.gateway.passwords import HASHER, demand_strength
-from services.gateway.shown import refuse_taken
 from shared import audit
 from shared.database import Database, new_id
 from shared.migrate import migrate
 from shared.problems import Refusal
+from shared.rules import Text
 from shared.settings import Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtext('kechuang.first-account'))")
 
 
-async def create(settings: Settings, name: str, password: str) -> int:
-    """Make an office account of this name; 0. Raises NameTaken, InvalidInput."""
+class AccountsExist(Refusal):
+    """The first account was made long ago; the office makes all others."""
+
+    title = Text("已有账户", "There are accounts already")
+
+
+async def command(settings: Settings, name: str, password: str) -> int:
+    """Make the account and say so, or say why not; the exit status."""
+    try:
+        await create(settings, name, password)
+    except Refusal as refusal:
+        print(f"{refusal.detail.zh}\n{refusal.detail.en}", file=sys.stderr)
+        return 1
+    print(f"{name}: office")
+    return 0
+
+
+async def create(settings: Settings, name: str, password: str) -> None:
+    """Make an office account of this name. Raises AccountsExist, InvalidInput."""
     demand_strength(password, name)
     await migrate(settings.gateway_database_url, "gateway", MIGRATIONS)
     database = Database(settings.gateway_database_url, pool=1)
@@ -30,7 +52,14 @@ async def create(settings: Settings, name: str, password: str) -> int:
         async with database.transaction() as session:
             deed = audit.Deed("create_account", utc_now(), "operator", "operator", (), None, str(new_id()))
             audit.begin(session, deed)
-            await refuse_taken(session, name)
+            await session.execute(ONE_AT_A_TIME)
+            if (await session.execute(select(col(Account.id)).limit(1))).first():
+                raise AccountsExist(
+                    Text(
+                        "已有账户，其余账户由办公室设立",
+                        "There are accounts already; the office makes all others",
+                    )
+                )
             account = Account(
                 id=new_id(),
                 name=name,
@@ -42,27 +71,11 @@ async def create(settings: Settings, name: str, password: str) -> int:
             session.add(account)
     finally:
         await database.close()
-    return 0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the password from standard input and make the account; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m services.gateway.accounts")
-    making = parser.add_subparsers(required=True).add_parser("create", help="make an office account")
-    making.add_argument("--name", required=True)
-    making.add_argument("--role", choices=["office"], default="office")
-    chosen = parser.parse_args(arguments)
-    password = sys.stdin.readline().rstrip("\r\n")
-    settings = Settings()
-    try:
-        if settings.gateway_database_url:
-            asyncio.run(create(settings, chosen.name, password))
-        else:  # the embedded PostgreSQL, whether the system is running or not
-            from services.run import with_databases
-
-            with_databases(settings, lambda complete: create(complete, chosen.name, password))
-    except Refusal as refusal:
-        print(f"{refusal.detail.zh}\n{refusal.detail.en}", file=sys.stderr)
-        return 1
-    print(f"{chosen.name}: office")
-    return 0
+def asked_password() -> str:
+    """The password: asked for without being shown, or the first line of a standard input that is no
+    terminal. Never an argument: whoever lists the processes would read it."""
+    if sys.stdin.isatty():
+        return getpass("口令 password: ")
+    return sys.stdin.readline().rstrip("\r\n")
