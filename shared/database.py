@@ -20,7 +20,7 @@ from uuid_utils.compat import uuid7
 
 from shared import audit, outbox
 
-__all__ = ["AsyncSession", "Database", "new_id", "numbered", "plain_url", "yuan"]
+__all__ = ["AsyncSession", "Database", "new_id", "numbered", "plain_url", "search_path", "yuan"]
 
 
 def new_id() -> UUID:
@@ -31,6 +31,11 @@ def new_id() -> UUID:
 def plain_url(url: str) -> str:
     """The same database for asyncpg itself, without SQLAlchemy's driver name."""
     return url.replace("postgresql+asyncpg://", "postgresql://", 1)
+
+
+def search_path(schema: str) -> str:
+    """Where names are looked up: in the schema, and in `public`, where the extensions are."""
+    return schema if schema == "public" else f"{schema}, public"
 
 
 def numbered(kind: str, sequence: str, day: date) -> ColumnElement[str]:
@@ -87,7 +92,7 @@ async def _close(session: AsyncSession) -> bool:
 class Database:
     """The engine of one service's database and its two ways in: `transaction` and `reading`."""
 
-    def __init__(self, url: str, *, pool: int = 12) -> None:
+    def __init__(self, url: str, *, pool: int = 12, schema: str = "public") -> None:
         self.url = url
         self.engine: AsyncEngine = create_async_engine(
             url,
@@ -95,7 +100,13 @@ class Database:
             max_overflow=0,
             pool_timeout=30,
             json_serializer=lambda value: json.dumps(value, ensure_ascii=False, default=str),
-            connect_args={"server_settings": {"lock_timeout": "20s", "jit": "off"}},
+            connect_args={
+                "server_settings": {
+                    "lock_timeout": "20s",
+                    "jit": "off",
+                    "search_path": search_path(schema),
+                }
+            },
         )
         self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self.on_commit: list[Callable[[], None]] = []

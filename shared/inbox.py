@@ -143,7 +143,7 @@ class Consumer:
     async def take(self, records: Sequence[Received]) -> None:
         """Take in a batch whole; if that fails, one record after the other; poison is buried."""
         try:
-            await self._effect(records)
+            await self.effect(records)
         except Exception as error:  # noqa: BLE001  (the single records tell)
             log.info("batch of %d goes one by one: %r", len(records), error)
             for record in records:
@@ -153,7 +153,7 @@ class Consumer:
     async def _insist(self, record: Received) -> None:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                await self._effect([record])
+                await self.effect([record])
             except Exception as error:
                 if _transient(error):
                     raise
@@ -165,7 +165,8 @@ class Consumer:
             else:
                 return
 
-    async def _effect(self, records: Sequence[Received]) -> None:
+    async def effect(self, records: Sequence[Received]) -> None:
+        """Take in these records in one transaction, each once ever; raises what a reaction raises."""
         crashpoints.reach("before_inbox")
         async with self.database.transaction() as session:
             ids = [record.event_id for record in records]

@@ -13,7 +13,7 @@ that would leave an account below zero; whoever appends holds the fund's row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Literal
 from uuid import UUID
@@ -109,6 +109,7 @@ class Balances:
     written_off: int
 
 
+BALANCES = tuple(account.name for account in fields(Balances))
 LOCK = text("SELECT single FROM fund FOR UPDATE")
 
 
@@ -152,7 +153,7 @@ async def balances(session: AsyncSession, on: date | None = None) -> Balances:
     ).group_by(col(FundEntry.from_account), col(FundEntry.to_account))
     if on is not None:
         query = query.where(col(FundEntry.booked_on) <= on)
-    sums = dict.fromkeys(("appropriated", "recovered", "available", "reserved", "paid", "written_off"), 0)
+    sums = dict.fromkeys(BALANCES, 0)
     for source, target, amount in (await session.execute(query)).all():
         sums[source] += int(amount) if source in SOURCES else -int(amount)
         sums[target] += int(amount)

@@ -12,7 +12,14 @@ from tests.ground import Databases, alone
 
 
 @pytest_asyncio.fixture
-async def town(databases: Databases) -> AsyncIterator[Town]:
+async def town_with_any_books(databases: Databases) -> AsyncIterator[Town]:
     """A running compensation service whose fund is still empty."""
     async with alone(databases, SERVICE) as it:
         yield Town(it)
+
+
+@pytest_asyncio.fixture
+async def town(town_with_any_books: Town) -> AsyncIterator[Town]:
+    """The same; after every test its books agree with its claims."""
+    yield town_with_any_books
+    assert await town_with_any_books.faults() == []

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.compensation import fund
+from services.compensation import books, fund
 from shared.money import parse_money
 from tests.compensation.town import Loan, Town
 from tests.ground import DAY
@@ -151,9 +152,10 @@ async def refusal_of(town: Town, kind: fund.Kind, amount: int, claim_id: str) ->
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from(sorted(fund.MOVEMENTS)), st.integers(1, 50)), max_size=25))
 async def test_r48_any_sequence_of_movements_keeps_the_equation(
-    town: Town, movements: list[tuple[fund.Kind, int]]
+    town_with_any_books: Town, movements: list[tuple[fund.Kind, int]]
 ) -> None:
     """Whatever is tried, what the database lets in leaves a ledger that holds."""
+    town = town_with_any_books
     loan = await town.overdue(Loan(100_000_000))
     claim_id = (await town.claim(loan)).json()["id"]
     for kind, amount in movements:
@@ -175,3 +177,32 @@ async def test_r48_an_appropriation_is_above_zero_and_not_in_the_future(town: To
     for more in ({"amount": "0.00"}, {"amount": "-1.00"}, {"amount": 5}, {"appropriated_on": "2026-03-03"}):
         body = {"amount": "1.00", "document": "x"} | more
         assert (await town.finance.post("/v1/fund/appropriations", json=body)).status_code == 422
+
+
+async def test_r48_a_book_that_disagrees_with_the_claims_is_found(town: Town) -> None:
+    """The database refuses all of these while its triggers stand; who takes them away is found."""
+    await town.fund("5000000.00")
+    claim = await town.paid(await town.overdue(Loan(100_000_000)))
+    number, year = claim["number"], f"{claim['institution_id']} 2026"
+    wrongs = {
+        "UPDATE fund_entry SET amount_fen = 59999999 WHERE kind = 'payment'": [
+            f"{number}: 599999.99 paid in the books, 600000.00 is due"
+        ],
+        "DELETE FROM fund_entry WHERE kind = 'reservation'": [
+            "reserved is below zero",
+            f"{number}: 0.00 reserved in the books, 600000.00 is due",
+        ],
+        "UPDATE institution_year SET cleared_fen = 0": [
+            f"{year}: 0.00 cleared in the books, 600000.00 is due"
+        ],
+        "UPDATE payment SET amount_fen = 1 WHERE payer = 'fund'": [
+            f"{number}: 600000.00 paid in the books, 0.01 is due"
+        ],
+    }
+    for wrong, told in wrongs.items():
+        async with town.it.running.database.engine.connect() as connection:
+            await connection.execute(text("ALTER TABLE fund_entry DISABLE TRIGGER USER"))
+            await connection.execute(text(wrong))
+            async with AsyncSession(connection) as session:
+                assert await books.faults(session) == told
+            await connection.rollback()

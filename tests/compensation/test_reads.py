@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from sqlalchemy import text
 
-from services.compensation.app import SERVICE
-from shared.database import Database
+from services import operate
+from shared.bus import Outgoing
+from shared.database import new_id
 from shared.events import OverdueDetected
-from shared.inbox import Consumer
 from tests.compensation.town import MATURES, RIVAL, UNITS, Loan, Town
-from tests.ground import Databases
 
 
 async def readiness(town: Town, loan: Loan) -> dict[str, Any]:
@@ -114,25 +114,31 @@ async def test_lists_are_one_s_own_the_newest_first_in_pages(town: Town) -> None
     assert await ids(town.bank, "/v1/write-offs", state="requested") == []
 
 
-async def test_the_memory_of_loans_is_rebuilt_from_the_log_alone(town: Town, databases: Databases) -> None:
+async def test_the_memory_of_loans_is_rebuilt_from_the_log_alone(
+    town: Town, capsys: pytest.CaptureFixture[str]
+) -> None:
     loan = await town.overdue(Loan(100_000_000, 4_500_000))
     cured = await town.overdue(Loan(100_000_000))
     await town.it.hear(loan.repaid(10_000_000, 500_000), cured.repaid(50_000_000), cured.cured())
-    url = await databases.fresh(SERVICE, "compensation")
-    anew = Database(url, pool=2)
-    try:
-        consumer = Consumer("replay", anew, town.it.bus, SERVICE.hears, SERVICE.remembers)
-        async for records in town.it.bus.history(SERVICE.hears):
-            await consumer.take(records)
-        for table in SERVICE.memory:
-            rows = [await _rows(database, table) for database in (town.it.running.database, anew)]
-            assert rows[0] == rows[1]
-            assert len(rows[0]) == 2
-    finally:
-        await anew.close()
-        await databases.drop(url)
+    assert await operate.replay(town.it.running.settings, "compensation") == 0
+    assert capsys.readouterr().out == "compensation: 7 facts replayed, memory is equal\n"
+    async with town.it.running.database.transaction() as session:
+        await session.execute(text("UPDATE covered_loan SET outstanding_fen = 1"))
+    assert await operate.replay(town.it.running.settings, "compensation") == 1
+    assert "compensation.covered_loan: 2 rows only now, 2 only rebuilt" in capsys.readouterr().out
 
 
-async def _rows(database: Database, table: str) -> set[str]:
-    async with database.reading() as session:
-        return set((await session.execute(text(f"SELECT t::text FROM {table} t"))).scalars())
+async def test_what_a_replay_cannot_take_in_is_told_and_buried_nowhere(
+    town: Town, capsys: pytest.CaptureFixture[str]
+) -> None:
+    town.it.running.consumer.back_off_seconds = 0.001
+    before, after = Loan(100_000_000).filed(), Loan(200_000_000).filed()
+    poison = Outgoing("kechuang.lending", "x", new_id(), "LoanFiled", before.occurred_at, None, b"{}")
+    await town.it.hear(before)
+    await town.it.bus.publish([poison])
+    await town.it.hear(after)
+    assert await operate.replay(town.it.running.settings, "compensation") == 1
+    told = capsys.readouterr().out.splitlines()
+    assert [line for line in told if str(poison.event_id) in line and "cannot be taken in" in line]
+    assert told[-1] == "compensation: 3 facts replayed, memory is equal"
+    assert len(await town.it.bus.dead_letters("kechuang.lending")) == 1

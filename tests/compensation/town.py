@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 
 import httpx
 
+from services.compensation import books
 from shared.events import (
     Event,
     LoanFiled,
@@ -269,6 +270,11 @@ class Town:
         answer = (await self.office.get("/v1/fund")).json()
         answer.pop("on")
         return dict(answer)
+
+    async def faults(self) -> list[str]:
+        """Where the fund's books and the claims disagree, as `python -m services check` says it."""
+        async with self.it.running.database.reading() as session:
+            return await books.faults(session)
 
     async def shown(self, claim_id: str) -> dict[str, Any]:
         return dict((await self.office.get(f"/v1/claims/{claim_id}")).json())
