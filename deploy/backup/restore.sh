@@ -26,7 +26,7 @@ if [ -n "${PGHOST:-}" ]; then
         exit 1
     fi
 fi
-pg_verifybackup --quiet --no-parse-wal --format=tar "$from"
+pg_verifybackup --quiet --no-parse-wal --format=tar --ignore=first-wal "$from"
 
 if [ -e "$PGDATA" ] && [ -n "$(ls -A "$PGDATA")" ]; then
     aside=$PGDATA.before-$(date -u +%Y%m%dT%H%M%SZ)
@@ -41,10 +41,11 @@ settings=$PGDATA/postgresql.auto.conf
 # An earlier restore's target must not bind this one.
 sed -i '/^recovery_target\|^restore_command/d' "$settings"
 {
-    echo "restore_command = '\"$here/fetch.sh\" %f \"%p\"'"
+    echo "restore_command = 'BACKUP_FOLDER=\"$folder\" \"$here/fetch.sh\" %f \"%p\"'"
     echo "recovery_target_timeline = 'latest'"
     echo "recovery_target_action = 'promote'"
-    [ -z "$time" ] || echo "recovery_target_time = '$time'"
+    # The zone as a number: while it reads its settings the server does not know zones by name, not even Z.
+    [ -z "$time" ] || echo "recovery_target_time = '$(date -u -d "$time" '+%Y-%m-%d %H:%M:%S.%6N+00')'"
 } >> "$settings"
 touch "$PGDATA/recovery.signal"
 sync
