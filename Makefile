@@ -41,8 +41,7 @@ bench: .venv/dev  ## measure against floors of the same run; prints ratios
 
 docs: .venv/dev  ## generate the documents that are woven from the code
 	@$(BIN)/python -m shared.measures.weave
-	@$(BIN)/python -m services.asyncapi
-	@$(BIN)/python -m services.gateway.openapi > docs/openapi.json
+	@$(BIN)/python -m services.documents
 
 lock:  ## resolve pyproject.toml anew into the lock files
 	$(COMPILE) pyproject.toml -o requirements.lock

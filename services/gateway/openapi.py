@@ -2,13 +2,11 @@
 
 Identical schemas are shared; schemas of one name and different content are prefixed by their service,
 and so is everything that refers to them. Bodies that show no example get one (`examples.py`).
-`python -m services.gateway.openapi` prints the document without any database.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -121,16 +119,3 @@ def _rewritten(part: Any, rename: Mapping[str, str]) -> Any:
         name = part[len(REF) :]
         return REF + rename.get(name, name)
     return part
-
-
-def main() -> int:
-    """Print the document of all services."""
-    from services.city import offline_documents
-
-    json.dump(merge(offline_documents()), sys.stdout, ensure_ascii=False, indent=1)
-    print()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
