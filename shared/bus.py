@@ -6,7 +6,7 @@ place in a topic survives; one member of a group at a time reads a key.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -57,6 +57,10 @@ class Place:
         return self.end - self.committed
 
 
+Places = Mapping[tuple[str, int], int]
+"""(topic, partition) → the offset of the first record that a group has not passed."""
+
+
 class Subscription(Protocol):
     """One member of a group reading some topics from the group's place on."""
 
@@ -95,6 +99,12 @@ class Bus(Protocol):
 
     async def clear_dead_letters(self, topic: str, letters: Sequence[DeadLetter]) -> None:
         """These letters, and all before them, were dealt with (sent again or discarded)."""
+
+    async def places(self, group: str, topics: Sequence[str]) -> Places:
+        """Where a group stands; partitions it has committed nothing of are left out."""
+
+    async def set_places(self, group: str, places: Places) -> None:
+        """Put a group that nobody is a member of to these places."""
 
     async def ping(self) -> None:
         """Raise when the bus cannot be reached."""

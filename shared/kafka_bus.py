@@ -15,7 +15,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -25,7 +25,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, TopicAlreadyExistsError
 
-from shared.bus import DeadLetter, Outgoing, Place, Received, Subscription
+from shared.bus import DeadLetter, Outgoing, Place, Places, Received, Subscription
 from shared.events import TOPICS
 from shared.settings import Settings
 
@@ -249,6 +249,35 @@ class KafkaBus:
                     if (letter.record.partition, letter.record.offset, letter.group) in cleared:
                         place = message.offset + 1
             await consumer.commit({partition: place})
+        finally:
+            await _stop(consumer)
+
+    async def places(self, group: str, topics: Sequence[str]) -> Places:
+        async with self._reader(group) as consumer:
+            partitions = [
+                TopicPartition(topic, number)
+                for topic, numbers in (await self._partitions(topics)).items()
+                for number in numbers
+            ]
+            consumer.assign(partitions)
+            committed = {partition: await consumer.committed(partition) for partition in partitions}
+        return {(p.topic, p.partition): offset for p, offset in committed.items() if offset is not None}
+
+    async def set_places(self, group: str, places: Places) -> None:
+        if not places:
+            return
+        offsets = {TopicPartition(topic, number): offset for (topic, number), offset in places.items()}
+        async with self._reader(group) as consumer:
+            consumer.assign(list(offsets))
+            await consumer.commit(offsets)
+
+    @asynccontextmanager
+    async def _reader(self, group: str) -> AsyncIterator[AIOKafkaConsumer]:
+        """Speaks for a group without joining it."""
+        consumer = AIOKafkaConsumer(**self.connection.options(), group_id=group, enable_auto_commit=False)
+        await consumer.start()
+        try:
+            yield consumer
         finally:
             await _stop(consumer)
 

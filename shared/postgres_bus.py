@@ -15,7 +15,7 @@ from typing import Any
 
 import asyncpg
 
-from shared.bus import DeadLetter, Outgoing, Place, Received, Subscription
+from shared.bus import DeadLetter, Outgoing, Place, Places, Received, Subscription
 from shared.database import plain_url
 
 SCHEMA = """
@@ -57,6 +57,7 @@ COLUMNS = "topic, key, event_id, type, time, trace, data, position"
 READ = f"SELECT {COLUMNS} FROM log WHERE topic = $1 AND position > $2 ORDER BY position LIMIT $3"  # noqa: S608
 MEMBER = "SELECT pg_try_advisory_lock(hashtext('kechuang.member.' || $1), hashtext($2))"
 PLACE = "SELECT position FROM place WHERE consumer = $1 AND topic = $2"
+PLACES = "SELECT topic, position FROM place WHERE consumer = $1 AND topic = ANY($2::text[])"
 MOVE = (
     "INSERT INTO place (consumer, topic, position) VALUES ($1, $2, $3) "
     "ON CONFLICT (consumer, topic) DO UPDATE SET position = $3 WHERE place.position < $3"
@@ -145,6 +146,14 @@ class PostgresBus:
     async def clear_dead_letters(self, topic: str, letters: Sequence[DeadLetter]) -> None:
         if letters:
             await self._pool.execute(CLEAR, topic, max(x.record.offset for x in letters))
+
+    async def places(self, group: str, topics: Sequence[str]) -> Places:
+        rows = await self._pool.fetch(PLACES, group, list(topics))
+        return {(row["topic"], 0): row["position"] + 1 for row in rows}
+
+    async def set_places(self, group: str, places: Places) -> None:
+        rows = [(group, topic, offset - 1) for (topic, _), offset in places.items()]
+        await self._pool.executemany(MOVE, rows)
 
     async def ping(self) -> None:
         await self._pool.fetchval("SELECT 1")

@@ -53,12 +53,17 @@ def claims_of(holder: Account | Client) -> dict[str, Any]:
     }
 
 
+def cipher_of(secret: str) -> Fernet:
+    """What seals and opens the private parts of the keys of an installation with this secret."""
+    return Fernet(base64.urlsafe_b64encode(hashlib.sha256(secret.encode()).digest()))
+
+
 class Keys:
     """The signing keys of this installation, read from the database and kept for a minute."""
 
     def __init__(self, database: Database, secret: str, now: Callable[[], datetime] = utc_now) -> None:
         self._database = database
-        self._cipher = Fernet(base64.urlsafe_b64encode(hashlib.sha256(secret.encode()).digest()))
+        self._cipher = cipher_of(secret)
         self._now = now
         self._rows: list[SigningKey] = []
         self._read_at: datetime | None = None
