@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -224,6 +225,11 @@ def _server(settings: Settings, app: FastAPI) -> uvicorn.Server:
 
 
 def _loop(main: Awaitable[None]) -> None:
+    """Run until it is done or stopped. SIGTERM (how containers are stopped) ends it as Ctrl-C does, in
+    order: left to its default it would end the process where it stands, and a consumer that does not
+    take its leave keeps its partitions from its siblings until the broker gives it up."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+
     async def go() -> None:
         await main
 
