@@ -1,11 +1,12 @@
 #!/bin/sh
-# Accounts and grants of the services at the broker; safe to run again: it sets every password anew and adds what is
-# missing. A service writes its own facts, reads what it hears, in a group of its own name, and may put what it could
+# access.sh [SERVICE …]: accounts and grants of the services (all when none is named) at the broker; safe to run again: it
+# sets the passwords anew and adds what is missing. A service writes its own facts, reads what it hears, in a group of its own name, and may put what it could
 # not take in into the dead letters of those topics. The topics are made by whichever service comes first.
 set -eu
 programs=${KAFKA_PROGRAMS:-/opt/kafka/bin}
 server=${KAFKA_SERVER:-kafka:9092}
-services="roster lending compensation gateway"
+all="roster lending compensation gateway"
+services=${*:-$all}
 hears() {
     case $1 in
         roster) echo "lending compensation gateway" ;;
@@ -29,13 +30,15 @@ grant() {
 }
 
 everybody="" topics=""
+for service in $all; do
+    topics="$topics --topic kechuang.$service --topic kechuang.$service.DLT"
+done
 for service in $services; do
     password=$(eval "printf %s \"\$$(printf %s "$service" | tr '[:lower:]' '[:upper:]')_KAFKA_PASSWORD\"")
     [ -n "$password" ] || { echo "no password for $service: run deploy/first-start.sh" >&2; exit 1; }
     "$programs/kafka-configs.sh" --bootstrap-server "$server" --command-config "$operator" --alter \
         --entity-type users --entity-name "$service" --add-config "SCRAM-SHA-512=[password=$password]" >/dev/null
     everybody="$everybody --allow-principal User:$service"
-    topics="$topics --topic kechuang.$service --topic kechuang.$service.DLT"
 done
 # shellcheck disable=SC2086
 grant $everybody --operation Describe --operation Create $topics
