@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import os
 import secrets
 import signal
@@ -21,9 +20,11 @@ from fastapi import FastAPI
 from services import city, demo_data
 from services.gateway.app import create as create_gateway
 from services.gateway.remote import Remote
+from shared import logs, tracing
 from shared.bus import Bus
 from shared.clock import Clock, SandboxClock, SystemClock
 from shared.embedded_postgres import EmbeddedPostgres, FolderInUse, StartError
+from shared.metrics import Metrics
 from shared.migrate import migrate
 from shared.postgres_bus import PostgresBus
 from shared.rules import Text
@@ -42,7 +43,7 @@ class PortInUse(StartError):
 def everything(settings: Settings) -> int:
     """The four services in one process until Ctrl-C; the exit status."""
     _quiet(settings)
-    _port_must_be_free(settings)
+    _ports_must_be_free(settings)
     with _databases(settings) as complete, suppress(KeyboardInterrupt):
         _loop(_serve_everything(complete))
     return 0
@@ -53,14 +54,13 @@ async def _serve_everything(settings: Settings) -> None:
     clock = _clock(settings)
     async with _bus(settings) as bus, city.city(settings, clock, bus) as running:
         server = _server(settings, running.gateway)
-        serving = asyncio.create_task(server.serve())
-        while not server.started and not serving.done():  # noqa: ASYNC110  (uvicorn has no event for it)
-            await asyncio.sleep(0.01)
-        if settings.sandbox and not serving.done():
-            await _seed_once(running.gateway, settings)
-        if not serving.done():
-            print(_welcome(settings), flush=True)
-        await serving
+        async with metrics_served(settings, running.gateway.state.running.metrics):
+            serving = await _started(server)
+            if settings.sandbox and not serving.done():
+                await _seed_once(running.gateway, settings)
+            if not serving.done():
+                print(_welcome(settings), flush=True)
+            await serving
 
 
 async def _seed_once(gateway: FastAPI, settings: Settings) -> None:
@@ -78,7 +78,7 @@ async def _seed_once(gateway: FastAPI, settings: Settings) -> None:
 def one(settings: Settings, name: str) -> int:
     """One service by itself: its database, its bus, and the gateway's keys by URL."""
     _quiet(settings)
-    _port_must_be_free(settings)
+    _ports_must_be_free(settings)
     for database in (name, *(["bus"] if settings.bus == "postgres" else [])):
         if not settings.database_url(database):
             variable = f"KECHUANG_{database.upper()}_DATABASE_URL"
@@ -105,7 +105,7 @@ async def _serve_one(settings: Settings, name: str) -> None:
             app = create_gateway(world, upstreams)
         else:
             app = create_app(city.SERVICES[name], world)
-        async with app.router.lifespan_context(app):
+        async with app.router.lifespan_context(app), metrics_served(settings, world.metrics):
             await _server(settings, app).serve()
 
 
@@ -216,12 +216,53 @@ def _server(settings: Settings, app: FastAPI) -> uvicorn.Server:
         port=settings.port,
         lifespan="off",
         access_log=False,
-        log_level=settings.log_level,
+        log_config=None,
         server_header=False,
         timeout_graceful_shutdown=5,
         backlog=512,
     )
     return uvicorn.Server(config)
+
+
+class _Beside(uvicorn.Server):
+    """A second server of the process: its signals are the first one's to hear."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def metrics_served(settings: Settings, metrics: Metrics) -> AsyncIterator[None]:
+    """`GET /metrics` on a port of its own, which nobody outside reaches, if one is set."""
+    if not settings.metrics_port:
+        yield
+        return
+    config = uvicorn.Config(
+        metrics.app(),
+        host=settings.metrics_host,
+        port=settings.metrics_port,
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = _Beside(config)
+    serving = await _started(server)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+async def _started(server: uvicorn.Server) -> asyncio.Task[None]:
+    """Begin to serve; returns when it listens, or has ended."""
+    serving = asyncio.create_task(server.serve())
+    while not server.started and not serving.done():  # noqa: ASYNC110  (uvicorn has no event for it)
+        await asyncio.sleep(0.01)
+    return serving
 
 
 def _loop(main: Awaitable[None]) -> None:
@@ -231,7 +272,12 @@ def _loop(main: Awaitable[None]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
     async def go() -> None:
-        await main
+        if tracing.asked_for():
+            tracing.turn_on()
+        try:
+            await main
+        finally:
+            await asyncio.to_thread(tracing.turn_off)
 
     if sys.platform == "win32":
         asyncio.run(go())
@@ -242,27 +288,31 @@ def _loop(main: Awaitable[None]) -> None:
         runner.run(go())
 
 
-def _port_must_be_free(settings: Settings) -> None:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _ports_must_be_free(settings: Settings) -> None:
+    _must_be_free(settings.host, settings.port, "KECHUANG_PORT")
+    if settings.metrics_port:
+        _must_be_free(settings.metrics_host, settings.metrics_port, "KECHUANG_METRICS_PORT")
+
+
+def _must_be_free(host: str, port: int, variable: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.host, settings.port))
+            probe.bind((host, port))
         except OSError as error:
-            where = f"{settings.host}:{settings.port}"
+            where = f"{host}:{port}"
             raise PortInUse(
                 Text(
-                    f"{where} 不能监听（{error.strerror}）：请停止占用它的程序，或用 KECHUANG_PORT 另选端口",
+                    f"{where} 不能监听（{error.strerror}）：请停止占用它的程序，或用 {variable} 另选端口",
                     f"cannot listen on {where} ({error.strerror}): stop what uses it, or choose another "
-                    "port by KECHUANG_PORT",
+                    f"port by {variable}",
                 )
             ) from error
 
 
 def _quiet(settings: Settings) -> None:
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logs.set_up(settings.log_format, settings.log_level)
     os.environ.setdefault("TZ", "UTC")
 
 

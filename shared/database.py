@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.types import Text as SqlText
 from uuid_utils.compat import uuid7
 
-from shared import audit, outbox
+from shared import audit, outbox, tracing
 
 __all__ = ["AsyncSession", "Database", "new_id", "numbered", "plain_url", "search_path", "yuan"]
 
@@ -99,6 +99,7 @@ class Database:
             pool_size=pool,
             max_overflow=0,
             pool_timeout=30,
+            hide_parameters=True,  # an error's words go to the log, and parameters hold personal data
             json_serializer=lambda value: json.dumps(value, ensure_ascii=False, default=str),
             connect_args={
                 "server_settings": {
@@ -118,13 +119,13 @@ class Database:
             self.engine, sync_session_class=audit.WatchedSession, expire_on_commit=False
         ) as session:
             yield session
-            await session.flush()
-            if await _close(session):
+            with tracing.Part("commit"):
+                await session.flush()
+                written = await _close(session)
                 await session.commit()
+            if written:
                 for wake in self.on_commit:
                     wake()
-            else:
-                await session.commit()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:

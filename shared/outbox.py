@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared import crashpoints
+from shared import crashpoints, tracing
 from shared.bus import Bus, Outgoing
 from shared.events import Event
 
@@ -30,7 +31,7 @@ BATCH = 500
 
 def announce(session: AsyncSession, event: Event) -> None:
     """Publish `event` if and when this session's transaction commits. Never flushes or commits."""
-    session.info.setdefault("announced", []).append(event)
+    session.info.setdefault("announced", []).append((event, tracing.traceparent()))
 
 
 def row_of(event: Event, trace: str | None) -> dict[str, Any]:
@@ -48,8 +49,7 @@ def row_of(event: Event, trace: str | None) -> dict[str, Any]:
 
 def take_announced(session: AsyncSession) -> list[dict[str, Any]]:
     """The outbox rows of what was announced in this session, for its closing statement."""
-    trace = session.info.get("trace")
-    return [row_of(event, trace) for event in session.info.pop("announced", ())]
+    return [row_of(event, trace) for event, trace in session.info.pop("announced", ())]
 
 
 def announced_in_sql(session: AsyncSession) -> None:
@@ -62,8 +62,10 @@ TAKE = (
     "WHERE published_at IS NULL ORDER BY seq LIMIT $1"
 )
 MARK = "UPDATE outbox SET published_at = now() WHERE seq = ANY($1::bigint[])"
-OLDEST = "SELECT min(recorded_at) FROM outbox WHERE published_at IS NULL"
 LEASE = "SELECT pg_try_advisory_lock(hashtext('kechuang.relay'))"
+PATIENCE_SECONDS = 60.0
+"""For the database's answer: a server that is gone without a word must not hold the relay for ever."""
+MOST_LINKS = 128
 
 
 class Relay:
@@ -75,6 +77,7 @@ class Relay:
         self.poll_seconds = poll_seconds
         self.woken = asyncio.Event()
         self.progress = datetime.now(UTC)
+        self.published = 0
         database.on_commit.append(self.woken.set)
 
     async def run(self) -> None:
@@ -93,7 +96,9 @@ class Relay:
     async def _hold_and_publish(self) -> None:
         from shared.database import plain_url
 
-        connection = await asyncpg.connect(plain_url(self.database.url))
+        connection = await asyncpg.connect(
+            plain_url(self.database.url), timeout=PATIENCE_SECONDS, command_timeout=PATIENCE_SECONDS
+        )
         try:
             while not await connection.fetchval(LEASE):
                 self.progress = datetime.now(UTC)
@@ -113,23 +118,40 @@ class Relay:
         rows = await connection.fetch(TAKE, BATCH)
         if not rows:
             return 0
-        await self.bus.publish(
-            [
-                Outgoing(
-                    topic=row["topic"],
-                    key=row["key"],
-                    event_id=row["event_id"],
-                    type=row["type"],
-                    time=row["time"],
-                    trace=row["trace"],
-                    data=row["data"].encode(),
-                )
-                for row in rows
-            ]
-        )
-        crashpoints.reach("after_publish")
-        await connection.execute(MARK, [row["seq"] for row in rows])
+        records = [_record(row) for row in rows]
+        with _publishing(records):
+            await self.bus.publish(records)
+            crashpoints.reach("after_publish")
+            await connection.execute(MARK, [row["seq"] for row in rows])
+        self.published += len(rows)
         return len(rows)
+
+
+def _record(row: Any) -> Outgoing:
+    return Outgoing(
+        topic=row["topic"],
+        key=row["key"],
+        event_id=row["event_id"],
+        type=row["type"],
+        time=row["time"],
+        trace=row["trace"],
+        data=row["data"].encode(),
+    )
+
+
+def _publishing(records: Sequence[Outgoing]) -> tracing.Part:
+    """The sending of a batch: in the trace of the one command whose facts they are, or, for several, in a
+    trace of its own with links to theirs. The records themselves keep the trace that made them."""
+    traces = list(dict.fromkeys(record.trace for record in records if record.trace))
+    topics = sorted({record.topic for record in records})
+    parent = traces[0] if len(traces) == 1 else tracing.ROOT
+    attributes: dict[str, tracing.Attribute] = {
+        "messaging.operation.type": "send",
+        "messaging.destination.name": ",".join(topics),
+        "messaging.batch.message_count": len(records),
+    }
+    name = f"send {topics[0]}" if len(topics) == 1 else "send"
+    return tracing.Part(name, "PRODUCER", parent, traces[:MOST_LINKS], attributes)
 
 
 async def _close(connection: Any) -> None:

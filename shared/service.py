@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections import Counter as Count
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -23,9 +25,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from uuid_utils.compat import uuid7
 
-from shared import audit, crashpoints, idempotency, problems
+from shared import audit, crashpoints, idempotency, problems, tracing
 from shared.bus import Bus
 from shared.clock import SANDBOX_DAY, Clock, SandboxClock
 from shared.database import Database
@@ -33,13 +34,19 @@ from shared.days import Daily, Days
 from shared.events import Event, SandboxClockMoved
 from shared.identity import Principal, Verifier, permissions, permit
 from shared.inbox import Consumer, Heard, Reaction, Reactions
+from shared.metrics import Metrics, Works
 from shared.outbox import Relay
 from shared.problems import PROBLEM_SCHEMA, Conflict, refusals
+from shared.readiness import Readiness
 from shared.rules import Text
 from shared.settings import Settings
+from shared.watch import Watch
 
 log = logging.getLogger("kechuang.service")
 TRIES = 4
+LONGEST_PAUSE_SECONDS = 30.0
+OWN_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
+"""FastAPI's is not used: its spans show query strings and its records the input of failed validations."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,10 @@ class Running:
     sealer: audit.Sealer
     consumer: Consumer
     days: Days
+    metrics: Metrics
+    works: Works
+    neighbours: Callable[[], Awaitable[Mapping[str, str]]] | None = None
+    """Tells in the answer of `/readyz`, without weighing in it, how others are that this service leads to."""
 
     @property
     def heard(self) -> Heard:
@@ -89,6 +100,7 @@ class World:
     clock: Clock
     bus: Bus
     fetch_keys: Callable[[], Awaitable[dict[str, Any]]]
+    metrics: Metrics = field(default_factory=Metrics)
 
     def database_url(self, service: str) -> str:
         return self.settings.database_url(service)
@@ -181,6 +193,7 @@ async def _command(running: Running, request: Request, handler: Handler, operati
             again = _lost_a_race(error) or (key is not None and error.connection_invalidated)
             if not again or attempt == TRIES:
                 raise _given_up(error) from error
+            running.metrics.reruns.labels(running.service.name, operation).inc()
             await asyncio.sleep(0.005 * attempt)
     raise AssertionError("unreachable")
 
@@ -200,7 +213,6 @@ async def _once(
             if stored is not None:
                 return stored
         request.state.session = session
-        session.info["trace"] = request.headers.get("traceparent")
         audit.begin(
             session,
             audit.Deed(
@@ -210,7 +222,7 @@ async def _once(
                 name=principal.name,
                 roles=tuple(sorted(principal.roles)),
                 party=principal.party,
-                request_id=request.headers.get("x-request-id") or str(uuid7()),
+                request_id=tracing.request_id.get(),
             ),
         )
         response = await handler(request)
@@ -247,8 +259,11 @@ def _given_up(error: DBAPIError) -> Exception:
 # ── the app ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def create_app(service: Service, world: World, *, openapi_url: str | None = "/openapi.json") -> FastAPI:
-    """The service as an ASGI app; its lifespan starts and ends the background work."""
+def create_app(
+    service: Service, world: World, *, openapi_url: str | None = "/openapi.json", watched: bool = True
+) -> FastAPI:
+    """The service as an ASGI app; its lifespan starts and ends the background work. Who puts a layer of its
+    own around it watches requests there (`watch`), outermost, and not here."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -263,6 +278,7 @@ def create_app(service: Service, world: World, *, openapi_url: str | None = "/op
         openapi_url=openapi_url,
         docs_url=None,
         redoc_url=None,
+        telemetry=OWN_TELEMETRY,
     )
     problems.install(app)
     app.add_api_route("/healthz", healthz, include_in_schema=False)
@@ -270,16 +286,24 @@ def create_app(service: Service, world: World, *, openapi_url: str | None = "/op
     for step in service.steps:
         app.include_router(step)
     _complete_openapi(app)
+    if watched:
+        watch(app, service, world)
     return app
+
+
+def watch(app: FastAPI, service: Service, world: World) -> None:
+    """Measure, trace and log every request to the app, as its outermost layer so far."""
+    app.add_middleware(Watch, name=service.name, seen=world.metrics.seen(service.name))
 
 
 @asynccontextmanager
 async def run(service: Service, world: World) -> AsyncIterator[Running]:
     """The service at work, with its relay, sealer, consumer and daily work, until the block ends."""
     database = Database(world.database_url(service.name), pool=world.settings.database_pool)
-    days = Days(database, world.clock, service.daily)
+    days = Days(database, world.clock, service.daily and _in_its_trace(service.daily))
     reactions = _with_clock(_merged(service.remembers, service.reactions), days)
     consumer = Consumer(service.name, database, world.bus, service.hears, reactions)
+    relay = Relay(database, world.bus)
     running = Running(
         service=service,
         settings=world.settings,
@@ -287,31 +311,77 @@ async def run(service: Service, world: World) -> AsyncIterator[Running]:
         bus=world.bus,
         clock=world.clock,
         verifier=Verifier(world.fetch_keys),
-        relay=Relay(database, world.bus),
+        relay=relay,
         sealer=audit.Sealer(database),
         consumer=consumer,
         days=days,
+        metrics=world.metrics,
+        works=_works(service, world, relay, consumer, days),
     )
     await days.restore()
-    loops = [running.relay.run(), running.sealer.run(), days.run()]
-    if service.hears:
-        loops.append(consumer.run())
-    loops += [cast(Coroutine[Any, Any, None], work(running)) for work in service.background]
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
-        tasks = [asyncio.create_task(_keep_running(loop, service.name)) for loop in loops]
-        stack.push_async_callback(_end, tasks)
+        world.metrics.watch(running.works)
+        stack.callback(world.metrics.unwatch, running.works)
+        stack.push_async_callback(_end, _begin(running))
         yield running
 
 
-async def _keep_running(loop: Coroutine[Any, Any, None], name: str) -> None:
+def _works(service: Service, world: World, relay: Relay, consumer: Consumer, days: Days) -> Works:
+    """What is measured of the service, and what must be able and moving for it to be ready."""
+    drinking = consumer if service.hears else None
+    moving = {"relay": relay} | ({"consumer": consumer} if service.hears else {})
+    readiness = Readiness(relay.database, world.bus, moving)
+    return Works(service.name, relay.database, relay, drinking, days, world.clock, readiness)
+
+
+def _in_its_trace(daily: Daily) -> Daily:
+    """What a day's work announces belongs together, and to nothing before it."""
+
+    async def work(session: AsyncSession, day: date) -> None:
+        with tracing.Part("daily", parent=tracing.ROOT):
+            await daily(session, day)
+
+    return work
+
+
+Loop = Callable[[], Awaitable[None]]
+
+
+def _begin(running: Running) -> list[asyncio.Task[None]]:
+    """Start what works beside the requests, each in the name of the service."""
+    loops: dict[str, Loop] = {
+        "relay": running.relay.run,
+        "sealer": running.sealer.run,
+        "days": running.days.run,
+    }
+    if running.service.hears:
+        loops["consumer"] = running.consumer.run
+    for number, work in enumerate(running.service.background, 1):
+        loops[f"background {number}"] = partial(work, running)
+    failures = running.works.failures
+    failures.update(dict.fromkeys(loops, 0))
+    token = tracing.service.set(running.service.name)
     try:
-        await loop
-    except asyncio.CancelledError:
-        raise
-    except Exception:
-        log.exception("a background task of %s ended", name)
-        raise
+        return [asyncio.create_task(_keep_running(name, loop, failures)) for name, loop in loops.items()]
+    finally:
+        tracing.service.reset(token)
+
+
+async def _keep_running(name: str, loop: Loop, failures: Count[str]) -> None:
+    """For ever: one that ends by an error begins anew after a pause, longer each time until it holds out."""
+    pause = 1.0
+    while True:
+        began = asyncio.get_running_loop().time()
+        try:
+            await loop()
+        except Exception:
+            failures[name] += 1
+            log.exception("%s ended and begins anew", name)
+        if asyncio.get_running_loop().time() - began > 2 * LONGEST_PAUSE_SECONDS:
+            pause = 1.0
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -340,25 +410,22 @@ async def healthz() -> JSONResponse:
 
 
 async def readyz(request: Request) -> JSONResponse:
-    """Able to work: database and bus answer, relay and consumer move; with the business day done."""
+    """Able to work: database and bus answer, relay and consumer move; with the business day done. The answer
+    comes within the probes' limit."""
     running = cast(Running, request.app.state.running)
-    faults: list[str] = []
-    for name, ping in (("database", running.database.ping), ("bus", running.bus.ping)):
-        try:
-            await asyncio.wait_for(ping(), 3)
-        except Exception as error:  # noqa: BLE001  (whatever is wrong is told)
-            faults.append(f"{name}: {type(error).__name__}")
-    for part in (running.relay, running.consumer) if running.service.hears else (running.relay,):
-        age = (datetime.now(UTC) - part.progress).total_seconds()
-        if age > 30:
-            faults.append(f"{type(part).__name__.lower()}: no progress for {age:.0f} s")
+    (faults, _), neighbours = await asyncio.gather(running.works.readiness.look(), _neighbours(running))
     body = {
         "service": running.service.name,
         "status": "unready" if faults else "ready",
         "day": running.days.done.isoformat() if running.days.done else None,
-        "faults": faults,
+        "faults": [f"{part}: {fault}" for part, fault in faults.items()],
+        **neighbours,
     }
     return JSONResponse(body, 503 if faults else 200)
+
+
+async def _neighbours(running: Running) -> dict[str, Any]:
+    return {} if running.neighbours is None else {"upstreams": await running.neighbours()}
 
 
 def _complete_openapi(app: FastAPI) -> None:

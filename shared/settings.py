@@ -18,6 +18,10 @@ class Settings(BaseSettings):
     port: int = 8000
     sandbox: bool = False
     log_level: str = "warning"
+    log_format: Literal["text", "json"] = "text"
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 0
+    """0: metrics are not served."""
     secret: str = ""
     """Encrypts the gateway's signing keys at rest; empty: the file `secret` in `data`."""
 

@@ -23,7 +23,7 @@ from services.gateway.surface import Surface
 from services.gateway.upstreams import Upstream
 from shared.events import GATEWAY, ROSTER, EnterpriseRegistered
 from shared.identity import Verifier
-from shared.service import Running, Service, World, create_app
+from shared.service import Running, Service, World, create_app, watch
 
 SERVICE = Service(
     name="gateway",
@@ -51,7 +51,7 @@ def create(
 ) -> FastAPI:
     """The gateway before these services. What they serve is read from them at start and refreshed;
     `now` is the time tokens and lock-outs go by."""
-    app = create_app(SERVICE, world, openapi_url=None)
+    app = create_app(SERVICE, world, openapi_url=None, watched=False)
     surface, ended = Surface(upstreams, app.openapi), Ended()
     own_lifespan = app.router.lifespan_context
 
@@ -63,6 +63,7 @@ def create(
             running: Running = inner.state.running
             inner.state.keys = Keys(running.database, world.settings.secret, now)
             inner.state.door = Door(running.database, Passwords(), now)
+            running.neighbours = surface.neighbours
             running.verifier = Verifier(inner.state.keys.jwks, now=lambda: now().timestamp())
             ended.database = running.database
             await ended.refresh()
@@ -81,6 +82,7 @@ def create(
     app.mount("/static", pages.bundled())
     app.router.redirect_slashes = False
     app.add_middleware(Edge, surface=surface, ended=ended, clock=world.clock)
+    watch(app, SERVICE, world)
     return app
 
 

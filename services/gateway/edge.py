@@ -1,34 +1,31 @@
 """The edge: every request from outside passes here, once, before anything else.
 
-It gets its id and its trace, is refused when its token's access was ended or its body is too large, and
-goes to the service that serves its path or to the gateway's own steps. No body is held. Answers leave
-with headers that keep browsers and caches from doing what they should not.
+It is refused when its token's access was ended or its body is too large, and goes to the service that
+serves its path or to the gateway's own steps; its id and trace it has already (`shared/watch.py`). No body
+is held. Answers leave with headers that keep browsers and caches from doing what they should not.
 """
 
 from __future__ import annotations
 
 import logging
-import re
-import secrets
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uuid_utils import uuid4
 
 from services.gateway.ended import Ended
-from services.gateway.surface import Surface
+from services.gateway.surface import Surface, Way
 from services.gateway.upstreams import CallerGone
+from shared import tracing
 from shared.clock import SANDBOX_DAY, Clock, SandboxClock
 from shared.problems import InternalError, Refusal, TooLarge, render
 from shared.rules import Text
+from shared.watch import OPERATION
 
 log = logging.getLogger("kechuang.edge")
 LIMIT_BYTES = 32 * 1024 * 1024
 """Of one request: several pieces of evidence of 20 MB each go one by one; imports are the largest."""
 OWN_LIMIT_BYTES = 64 * 1024
 """Of a request to the gateway itself: names and passwords."""
-REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,100}")
-TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -55,15 +52,16 @@ class Edge:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        scope, request_id = _marked(scope, self.clock)
-        answer = Answer(send, request_id, https=scope["scheme"] == "https")
+        _tell_day(scope, self.clock)
+        answer = Answer(send, tracing.request_id.get().encode(), https=scope["scheme"] == "https")
         try:
             self.ended.refuse(scope["headers"])
-            upstream = self.surface.upstream_of(scope["method"], scope["path"])
-            if upstream is None:
+            way = self.surface.way(scope["method"], scope["path"])
+            if way is None:
                 await self.app(scope, limited(scope, receive, answer, OWN_LIMIT_BYTES), answer)
             else:
-                await upstream.forward(scope, limited(scope, receive, answer, LIMIT_BYTES), answer)
+                scope[OPERATION] = way.operation
+                await _pass_on(way, scope, limited(scope, receive, answer, LIMIT_BYTES), answer)
         except CallerGone:
             return
         except Refusal as refusal:
@@ -116,25 +114,24 @@ class Answer:
         return headers
 
 
-def _marked(scope: Scope, clock: Clock) -> tuple[Scope, bytes]:
-    """The request with an id (the caller's, if it is a sane one), a valid W3C `traceparent`, and, in a
-    sandbox whose clock was moved, the day."""
-    request_id = trace = b""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
-            request_id = value
-        elif name == b"traceparent" and TRACEPARENT.fullmatch(value):
-            trace = value
-    dropped = {b"x-request-id", b"traceparent", SANDBOX_DAY.encode()} | (
-        {b"tracestate"} if not trace else set()
-    )
-    request_id = request_id or str(uuid4()).encode()
-    trace = trace or f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01".encode()
-    headers = [(name, value) for name, value in scope["headers"] if name not in dropped]
-    headers += [(b"x-request-id", request_id), (b"traceparent", trace)]
+def _tell_day(scope: Scope, clock: Clock) -> None:
+    """In a sandbox whose clock was moved, the request says the day; nobody outside may say it."""
+    name = SANDBOX_DAY.encode()
+    headers = [header for header in scope["headers"] if header[0] != name]
     if isinstance(clock, SandboxClock) and clock.held is not None:
-        headers.append((SANDBOX_DAY.encode(), clock.held.isoformat().encode()))
-    return {**scope, "headers": headers}, request_id
+        headers.append((name, clock.held.isoformat().encode()))
+    scope["headers"] = headers
+
+
+async def _pass_on(way: Way, scope: Scope, receive: Receive, answer: Answer) -> None:
+    """To the service, as a part of its own of the request's trace."""
+    with tracing.Part(way.operation, "CLIENT") as part:
+        if part.span is not None:
+            part.told(server__address=way.service)
+            ours = (b"traceparent", (tracing.traceparent() or "").encode())
+            headers = [header for header in scope["headers"] if header[0] != b"traceparent"]
+            scope = {**scope, "headers": [*headers, ours]}
+        await way.upstream.forward(scope, receive, answer)
 
 
 def limited(scope: Scope, receive: Receive, answer: Answer, limit: int) -> Receive:

@@ -23,13 +23,18 @@ class Clash(Exception):
 class Node:
     """One segment of the tree; `anything` stands for a path parameter."""
 
-    __slots__ = ("anything", "methods", "named", "service")
+    __slots__ = ("anything", "named", "operations", "service")
 
     def __init__(self) -> None:
         self.named: dict[str, Node] = {}
         self.anything: Node | None = None
         self.service: str | None = None
-        self.methods: frozenset[str] = frozenset()
+        self.operations: dict[str, str] = {}
+        """Method → operation id."""
+
+    @property
+    def methods(self) -> frozenset[str]:
+        return frozenset(self.operations)
 
 
 class Routes:
@@ -43,7 +48,9 @@ class Routes:
                 if node.service not in (None, service):
                     raise Clash(f"{path} is served by {node.service} and by {service}")
                 node.service = service
-                node.methods |= {method.upper() for method in item if method in METHODS}
+                for method, operation in item.items():
+                    if method in METHODS:
+                        node.operations[method.upper()] = str(operation.get("operationId", "none"))
 
     def _node(self, path: str) -> Node:
         node = self.root

@@ -8,12 +8,13 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from services.gateway.openapi import merge
 from services.gateway.routes import Clash, Node, Routes
 from services.gateway.upstreams import Upstream
 from shared.problems import Refusal, Unavailable
+from shared.readiness import Probe
 from shared.rules import Text
 
 log = logging.getLogger("kechuang.surface")
@@ -24,6 +25,14 @@ class MethodNotAllowed(Refusal):
 
     status = 405
     title = Text("这个地址不支持该方法", "Method not allowed here")
+
+
+class Way(NamedTuple):
+    """Where a request goes."""
+
+    service: str
+    upstream: Upstream
+    operation: str
 
 
 class Surface:
@@ -38,6 +47,7 @@ class Surface:
         self._documents: dict[str, dict[str, Any]] = {}
         self._routes = Routes({})
         self._missing = set(upstreams)
+        self._probes = {name: Probe(upstream.ready) for name, upstream in upstreams.items()}
         self.body = b""
         self.etag = ""
 
@@ -69,9 +79,9 @@ class Surface:
             except Clash:
                 log.exception("the surface stays as it was")
 
-    def upstream_of(self, method: str, path: str) -> Upstream | None:
-        """Who serves this; None when it is the gateway itself. Raises MethodNotAllowed, and Unavailable
-        for an unknown path while a service has not told its paths yet."""
+    def way(self, method: str, path: str) -> Way | None:
+        """Who serves this, and by which operation; None when it is the gateway itself. Raises
+        MethodNotAllowed, and Unavailable for an unknown path while a service has not told its paths yet."""
         node = self._routes.find(path)
         if node is None or node.service is None:
             if path.startswith("/v1/") and self._missing - self._documents.keys():
@@ -80,9 +90,23 @@ class Surface:
                     headers={"Retry-After": "2"},
                 )
             return None
-        if method not in node.methods:
+        operation = node.operations.get(method)
+        if operation is None:
             raise _not_allowed(node)
-        return self.upstreams.get(node.service)
+        upstream = self.upstreams.get(node.service)
+        return Way(node.service, upstream, operation) if upstream else None
+
+    async def neighbours(self) -> dict[str, str]:
+        """How the services behind are: `ready`, `unready`, or `away` when one does not answer in time."""
+        states = await asyncio.gather(*map(_state, self._probes.values()))
+        return dict(zip(self._probes, states, strict=True))
+
+
+async def _state(probe: Probe[dict[str, Any]]) -> str:
+    try:
+        return str((await probe.answer()).get("status"))
+    except Exception:  # noqa: BLE001  (whatever it is: it does not answer)
+        return "away"
 
 
 def _not_allowed(node: Node) -> MethodNotAllowed:

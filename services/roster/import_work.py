@@ -25,7 +25,7 @@ from services.roster.import_reading import Reading, read_and_stage
 from services.roster.imported import UNFINISHED, ImportFile, Kind, ListImport
 from services.roster.list_columns import Given
 from services.roster.workbook import FileRefused
-from shared import audit
+from shared import audit, tracing
 from shared.database import Database
 from shared.service import Running
 
@@ -74,7 +74,8 @@ async def work_one(running: Running) -> bool:
         try:
             await _note(running, job.id, attempts=job.attempts + 1, state="reading")
             _not_for_ever(job)
-            done = await Work(running, session, job).run()
+            with tracing.Part("import_list", parent=tracing.ROOT):
+                done = await Work(running, session, job).run()
         except FileRefused as refusal:
             words = {"rule": refusal.rule, "zh": refusal.words.zh, "en": refusal.words.en}
             done = {"state": "refused", "refusal": words}

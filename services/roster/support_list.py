@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared import tracing
 from shared.events import ROSTER
 from shared.measures import measures_on
 from shared.outbox import announced_in_sql
@@ -73,7 +74,7 @@ ANNOUNCE = text(
     )
     INSERT INTO outbox (event_id, topic, key, type, time, trace, data)
     SELECT id, :topic, uscc, CASE WHEN on_list THEN 'EnterpriseListed' ELSE 'EnterpriseDelisted' END,
-           CAST(:now AS timestamptz), NULL,
+           CAST(:now AS timestamptz), CAST(:trace AS text),
            '{"business_date":"' || CAST(CAST(:today AS date) AS text)
            || '","measures":"' || CAST(:measures AS text)
            || '","uscc":"' || uscc || '","name":' || CAST(to_json(name) AS text) || ',"listed":['
@@ -92,6 +93,7 @@ async def announce_changes(session: AsyncSession, today: date, now: datetime) ->
     """Keep and publish what the temporary table `change` says (uscc, name, after, from_day, cause,
     document); rows without a `from_day` change nothing. How many were announced."""
     values = {"today": today, "now": now, "topic": ROSTER, "measures": measures_on(today).version}
+    values["trace"] = tracing.traceparent()
     announced: Any = await session.execute(ANNOUNCE, values)
     announced_in_sql(session)
     return int(announced.rowcount)

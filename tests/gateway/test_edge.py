@@ -14,6 +14,7 @@ from services.gateway import edge
 from services.gateway.edge import LIMIT_BYTES, OWN_LIMIT_BYTES
 from services.gateway.surface import Surface
 from services.gateway.upstreams import InProcess, Upstream
+from shared.tracing import TRACEPARENT
 from tests.gateway.gate import Gate, gate, made_up_service
 from tests.ground import Databases, eventually
 
@@ -141,7 +142,7 @@ async def test_a_valid_trace_goes_on_and_any_other_begins_anew(unchanged: Gate) 
         headers = (
             await unchanged.client().get("/v1/lending/7", headers={"traceparent": bad, "tracestate": "a=1"})
         ).json()["headers"]
-        assert edge.TRACEPARENT.fullmatch(headers["traceparent"].encode())
+        assert TRACEPARENT.fullmatch(headers["traceparent"])
         assert headers["traceparent"] != bad
         assert "tracestate" not in headers
 

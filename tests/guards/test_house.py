@@ -55,7 +55,7 @@ def test_only_the_shared_ground_begins_and_ends_transactions() -> None:
 WALL_CLOCK = re.compile(r"(^|\.)(date\.today|datetime\.(now|utcnow|today)|time\.(time|time_ns|localtime))$")
 INSTANTS = {
     "shared/clock.py": "the clock itself",
-    "shared/service.py": "how long ago a background task moved",
+    "shared/readiness.py": "how long ago a background task moved",
     "shared/inbox.py": "when the consumer last moved",
     "shared/outbox.py": "when the relay last moved",
     "shared/events.py": "the instant of an event, not its business date",
