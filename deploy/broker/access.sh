@@ -20,10 +20,13 @@ umask 077
 operator=$(mktemp)
 trap 'rm -f "$operator"' EXIT
 cat > "$operator" <<CONFIG
-security.protocol=SASL_PLAINTEXT
+security.protocol=${KAFKA_PROTOCOL:-SASL_PLAINTEXT}
 sasl.mechanism=SCRAM-SHA-512
 sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username="operator" password="$KAFKA_OPERATOR_PASSWORD";
 CONFIG
+if [ -n "${KAFKA_CA_FILE:-}" ]; then
+    printf 'ssl.truststore.type=PEM\nssl.truststore.location=%s\n' "$KAFKA_CA_FILE" >> "$operator"
+fi
 
 grant() {
     "$programs/kafka-acls.sh" --bootstrap-server "$server" --command-config "$operator" --force --add "$@" >/dev/null
