@@ -28,7 +28,7 @@ from deploy.kafka.configuration import Ports, properties
 from deploy.kafka.jars import HERE, LIBS, NoBroker, available, java, resolve
 from deploy.kafka.knock import answers, listens
 
-__all__ = ["PASSWORD", "USER", "Broker", "NoBroker", "StartFailed", "available", "resolve"]
+__all__ = ["PASSWORD", "USER", "Broker", "NoBroker", "StartFailed", "available", "die_with_parent", "resolve"]
 
 USER, PASSWORD = "kechuang", "only-for-tests"
 CLUSTER_ID = "kechuang-one-node-0000"
@@ -208,7 +208,7 @@ class Broker:
         with open(self.folder / "broker.out", "ab") as out:
             return subprocess.Popen(  # noqa: S603
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.folder,
-                start_new_session=True, preexec_fn=_die_with_parent(),
+                start_new_session=True, preexec_fn=die_with_parent(),
             )  # fmt: skip
 
     def _last_words(self) -> str:
@@ -225,7 +225,8 @@ class Broker:
         self.stop()
 
 
-def _die_with_parent() -> Callable[[], None] | None:
+def die_with_parent() -> Callable[[], None] | None:
+    """What a child is to do first (`preexec_fn`) so that it dies with the thread that starts it."""
     if sys.platform != "linux":
         return None
     libc, parent = ctypes.CDLL(None), os.getpid()

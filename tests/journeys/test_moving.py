@@ -31,7 +31,7 @@ from shared.outbox import Relay
 from shared.postgres_folder import programs_of_wheel
 from shared.settings import Settings
 from tests.conftest import open_folder
-from tests.ground import DAY, eventually, session_client
+from tests.ground import DAY, session_client
 from tests.journeys.town import Actor, Town
 
 PASSWORD = "only-for-tests"
@@ -113,7 +113,7 @@ async def at_work(settings: Settings, today: date) -> AsyncIterator[Town]:
     await bus.start()
     try:
         async with city(settings, clock, bus) as running:
-            it = Town(running, clock, bus)  # type: ignore[arg-type]
+            it = Town(running, clock, bus)
             await it.move_to(today)
             yield it
             for actor in it.people.values():

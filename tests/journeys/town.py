@@ -1,11 +1,13 @@
 """A town to tell stories in: the four services through the gateway, and everybody who takes part.
 
-The verbs are what people do, each one HTTP request through the gateway; a verb returns the answer's JSON
-and fails loudly when the answer is not the expected one.
+The verbs (`Townspeople`) are what people do, each one HTTP request through the gateway; a verb returns the
+answer's JSON and fails loudly when the answer is not the expected one. `Town` is the form in one process;
+the production form has a town of its own (`tests/production/town.py`).
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ from sqlalchemy import select
 from services.city import SERVICES, City, city
 from services.demo import uscc
 from services.gateway.keys import Keys
+from shared.bus import Bus
 from shared.clock import SandboxClock
 from shared.measures import measures_on
 from shared.plumbing import outbox
@@ -61,14 +64,33 @@ class Actor:
         return (await self.send("GET", path, params=query or None, expect=expect)).json()
 
 
-@dataclass
-class Town:
-    """The running city and its people."""
+class Townspeople(ABC):
+    """What people do, wherever the town is."""
 
-    city: City
-    clock: SandboxClock
-    bus: PostgresBus
-    people: dict[str, Actor] = field(default_factory=dict)
+    people: dict[str, Actor]
+    bus: Bus
+
+    # ── the town's own ────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def today(self) -> date:
+        """The town's business date."""
+
+    @abstractmethod
+    def client(self, headers: Mapping[str, str]) -> httpx.AsyncClient:
+        """A client of the gateway."""
+
+    @abstractmethod
+    async def token(self, roles: Sequence[str], party: str | None, name: str, *, machine: bool) -> str:
+        """An access token for somebody of these roles and this party."""
+
+    @abstractmethod
+    async def settle(self) -> None:
+        """Until every service has published what it announced and taken in what it hears."""
+
+    @abstractmethod
+    async def move_to(self, day: date) -> None:
+        """Hold the clock at a day; every service does the work of each day up to it."""
 
     # ── people ────────────────────────────────────────────────────────────────────────────────────
 
@@ -76,23 +98,17 @@ class Town:
         self, *roles: str, party: str | None = None, name: str = "", machine: bool = False
     ) -> Actor:
         """An actor with a token of these roles and party."""
-        keys = cast(Keys, self.city.gateway.state.keys)
         subject = f"test:{'+'.join(roles)}:{party or ''}:{name}"
-        if subject in self.people:
-            return self.people[subject]
-        kind = "machine" if machine else "person"
-        claims = {
-            "sub": subject,
-            "name": name or roles[0],
-            "roles": list(roles),
-            "party": party,
-            "kind": kind,
-        }
-        headers = {"authorization": f"Bearer {await keys.sign(claims)}", "accept-language": "en"}
-        client = session_client(self.city.gateway, headers)
-        actor = Actor(client, party, name or roles[0])
-        self.people[subject] = actor
-        return actor
+        if subject not in self.people:
+            token = await self.token(roles, party, name, machine=machine)
+            client = self.client({"authorization": f"Bearer {token}", "accept-language": "en"})
+            self.people[subject] = Actor(client, party, name or roles[0])
+        return self.people[subject]
+
+    async def leave(self) -> None:
+        """Everybody hangs up."""
+        for actor in self.people.values():
+            await actor.client.aclose()
 
     async def office(self) -> Actor:
         return await self.somebody("office")
@@ -100,45 +116,11 @@ class Town:
     async def members(self) -> list[Actor]:
         """One member of each unit, finance and assessor among them."""
         extra = {"czj": ("finance",), "jrfzzx": ("assessor",)}
-        units = measures_on(self.clock.today()).units
+        units = measures_on(self.today()).units
         return [await self.somebody("member", *extra.get(u.code, ()), party=u.code, name=u.en) for u in units]
 
     async def finance(self) -> Actor:
         return await self.somebody("finance", "member", party="czj")
-
-    # ── time and quiet ────────────────────────────────────────────────────────────────────────────
-
-    def running(self, service: str) -> Running:
-        return cast(Running, self.city.services[service].state.running)
-
-    async def settle(self) -> None:
-        """Until every service has published what it announced and taken in what it hears."""
-
-        async def quiet() -> bool:
-            for name in self.city.services:
-                running = self.running(name)
-                async with running.database.reading() as session:
-                    waiting = select(outbox.c.seq).where(outbox.c.published_at.is_(None)).limit(1)
-                    if (await session.execute(waiting)).first() is not None:
-                        return False
-            for name in self.city.services:
-                running = self.running(name)
-                if running.service.hears:
-                    subscription = running.consumer.subscription
-                    if subscription is None or (await subscription.place()).lag:
-                        return False
-            return True
-
-        # Twice: what one service takes in may be what another then announces.
-        await eventually(quiet, "a quiet town")
-        await eventually(quiet, "a quiet town")
-
-    async def move_to(self, day: date) -> None:
-        """Hold the clock at a day; every service does the work of each day up to it."""
-        self.clock.hold(day)
-        for name in self.city.services:
-            await self.running(name).days.catch_up()
-        await self.settle()
 
     # ── roster: who takes part ────────────────────────────────────────────────────────────────────
 
@@ -168,7 +150,7 @@ class Town:
     async def enterprise(self, code: str) -> Actor:
         """A listed enterprise registers."""
         about = {"uscc": code, "contact": "李会计", "legal_representative": "陈某", "phone": "0573-85012345"}
-        nobody = Actor(session_client(self.city.gateway, {"accept-language": "en"}))
+        nobody = Actor(self.client({"accept-language": "en"}))
         await nobody.post("/v1/registrations", about)
         await nobody.client.aclose()
         return await self.somebody("enterprise", party=code)
@@ -198,7 +180,7 @@ class Town:
         rate = filing.get("annual_rate", "4.0000")
         approval = f"/v1/applications/{application['id']}/approval"
         await bank.post(approval, {**terms, "annual_rate": rate})
-        today = self.clock.today()
+        today = self.today()
         whole = {
             "application_id": application["id"],
             "contract_number": f"JK-{next(_serial)}",
@@ -241,6 +223,62 @@ class Town:
         return answer
 
 
+@dataclass
+class Town(Townspeople):
+    """The city running in this process, and its people."""
+
+    city: City
+    clock: SandboxClock
+    bus: Bus
+    people: dict[str, Actor] = field(default_factory=dict)
+
+    def today(self) -> date:
+        return self.clock.today()
+
+    def client(self, headers: Mapping[str, str]) -> httpx.AsyncClient:
+        return session_client(self.city.gateway, headers)
+
+    async def token(self, roles: Sequence[str], party: str | None, name: str, *, machine: bool) -> str:
+        """Signed as the gateway would: nobody here has an account."""
+        claims = {
+            "sub": f"test:{'+'.join(roles)}:{party or ''}:{name}",
+            "name": name or roles[0],
+            "roles": list(roles),
+            "party": party,
+            "kind": "machine" if machine else "person",
+        }
+        return await cast(Keys, self.city.gateway.state.keys).sign(claims)
+
+    def running(self, service: str) -> Running:
+        return cast(Running, self.city.services[service].state.running)
+
+    async def settle(self) -> None:
+        async def quiet() -> bool:
+            for name in self.city.services:
+                running = self.running(name)
+                async with running.database.reading() as session:
+                    waiting = select(outbox.c.seq).where(outbox.c.published_at.is_(None)).limit(1)
+                    if (await session.execute(waiting)).first() is not None:
+                        return False
+            for name in self.city.services:
+                running = self.running(name)
+                if running.service.hears:
+                    subscription = running.consumer.subscription
+                    if subscription is None or (await subscription.place()).lag:
+                        return False
+            return True
+
+        # Twice: what one service takes in may be what another then announces.
+        await eventually(quiet, "a quiet town")
+        await eventually(quiet, "a quiet town")
+
+    async def move_to(self, day: date) -> None:
+        self.clock.hold(day)
+        for name in self.city.services:
+            await self.running(name).days.catch_up()
+        await self.settle()
+
+
 @asynccontextmanager
 async def town(databases: Databases, today: date = DAY, **settings: Any) -> AsyncIterator[Town]:
     """A town on fresh databases, its clock held at `today`."""
@@ -260,5 +298,4 @@ async def town(databases: Databases, today: date = DAY, **settings: Any) -> Asyn
         it = Town(running, clock, bus)
         await it.move_to(today)
         yield it
-        for actor in it.people.values():
-            await actor.client.aclose()
+        await it.leave()

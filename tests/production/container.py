@@ -1,0 +1,100 @@
+"""A container as a process: what its image runs, started again when it ends (`restart: unless-stopped`)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping
+
+import httpx
+
+from tests.faults.process import SERVICES, Process
+from tests.ground import eventually
+from tests.production.compose import Container
+from tests.production.places import HERE, Places
+
+READY_SECONDS = 120.0
+GRACE_SECONDS = 20.0
+
+
+def plain() -> dict[str, str]:
+    """What a process needs of this machine; nothing that would be a setting."""
+    kept = ("PATH", "HOME", "LANG", "TMPDIR", "JAVA_HOME", "SSL_CERT_FILE", "VIRTUAL_ENV")
+    return {name: os.environ[name] for name in kept if name in os.environ}
+
+
+class Replica:
+    """One of our services in its container, on a port of its own."""
+
+    def __init__(self, container: Container, places: Places, port: int) -> None:
+        own = {"KECHUANG_HOST": HERE, "KECHUANG_PORT": str(port)}
+        environment = plain() | places.environment(container.environment) | own
+        self.name = container.name
+        self.port = port
+        self.starts = 0
+        self.statuses: list[int | None] = []
+        """How each life ended."""
+        self.process = Process((*SERVICES, *container.command), environment)
+        self._again = container.restart == "unless-stopped"
+        self._keeping: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._keeping = asyncio.create_task(self._keep())
+
+    async def _keep(self) -> None:
+        """Docker starts it again after 0.1 s, 0.2 s, … (here no longer than a second)."""
+        pause = 0.1
+        while True:
+            await self.process.start()
+            self.starts += 1
+            await self.process.over.wait()
+            self.statuses.append(self.process.status)
+            if not self._again:
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+    def kill(self) -> None:
+        self.process.send(signal.SIGKILL)
+
+    async def killed(self) -> None:
+        """kill -9, and wait until its next life has begun."""
+        lives = self.starts
+        self.kill()
+
+        async def again() -> bool:
+            return self.starts > lives
+
+        await eventually(again, f"{self.name} started again", READY_SECONDS)
+
+    async def stop(self) -> int | None:
+        """Stop it as Docker does: SIGTERM, and SIGKILL when the grace is over; its exit status."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+        try:
+            async with asyncio.timeout(GRACE_SECONDS):
+                return await self.process.end(signal.SIGTERM)
+        except TimeoutError:
+            return await self.process.end(signal.SIGKILL)
+
+    async def readiness(self) -> Mapping[str, object]:
+        """What /readyz says; nothing when it does not answer or is not ready."""
+        async with httpx.AsyncClient(base_url=f"http://{HERE}:{self.port}", trust_env=False) as http:
+            try:
+                answer = await http.get("/readyz", timeout=10)
+            except httpx.TransportError:
+                return {}
+        return dict(answer.json()) if answer.is_success else {}
+
+    async def ready(self) -> None:
+        """Wait until it is."""
+
+        async def told() -> bool:
+            return bool(await self.readiness())
+
+        try:
+            await eventually(told, f"{self.name} ready", READY_SECONDS)
+        except AssertionError as error:
+            error.add_note(f"{self.name}:{self.port}, ended {self.statuses}:\n" + "".join(self.process.said))
+            raise
