@@ -33,7 +33,7 @@ from services.lending.filing_refusals import (
     RateAboveCap,
     ReferenceRateUnknown,
 )
-from services.lending.filing_rows import Filed, plan_of, write
+from services.lending.filing_rows import Filed, first_owed, plan_of, write
 from services.lending.lender import InstitutionNotActive
 from services.lending.loan import Loan
 from services.lending.renewal import RenewalRefused
@@ -107,7 +107,7 @@ class Desk:
         """Judge the line and put it down; nothing changes when it is refused."""
         pricing = self.judge(line, facts)
         dues, loan = plan_of(line), loan_of(line, facts, pricing, self.today)
-        loan.next_due_on = dues[0].due_on
+        loan.next_due_on = first_owed(dues)
         rest = self.unfiled_fen.get(facts.id, facts.unfiled_fen) - line.amount
         self.unfiled_fen[facts.id] = rest
         self.state[facts.id] = MOVES.after("approved", "file" if rest else "file_last")

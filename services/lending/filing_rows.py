@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -57,6 +58,12 @@ def plan_of(line: FileLoan) -> tuple[Instalment, ...]:
     except ImpossibleSchedule as error:
         verdict = error.verdict
         raise InvalidInput(verdict.reason, rule=verdict.rule, article=verdict.article) from error
+
+
+def first_owed(dues: Sequence[Instalment]) -> date:
+    """The first day on which anything falls due: a day with nothing to pay (a loan without interest, a
+    line of zeros in an explicit list) is paid from the start and never overdue (R-30)."""
+    return next(due.due_on for due in dues if due.principal_fen or due.interest_fen)
 
 
 WRITE = text(

@@ -35,6 +35,19 @@ async def test_r30_an_amount_due_on_d_is_overdue_from_the_next_day(town: Town) -
     assert len(await town.it.announced(OverdueDetected)) == 1
 
 
+async def test_r30_a_day_with_nothing_to_pay_is_never_overdue(town: Town) -> None:
+    free = await town.lend("1000.00", annual_rate="0.0000")
+    nothing = {"due_on": "2026-04-02", "principal": "0.00", "interest": "0.00"}
+    all_of_it = {"due_on": "2026-05-04", "principal": "1000.00", "interest": "6.30"}
+    listed = await town.lend("1000.00", repayment_method="explicit", dues=[nothing, all_of_it])
+    assert (free["next_due_on"], listed["next_due_on"]) == ("2027-03-02", "2026-05-04")
+    await town.move_to(date(2026, 4, 3))
+    assert await town.it.announced(OverdueDetected) == []
+    refused(await town.report(free), "R-30", "not-overdue")
+    await town.move_to(date(2026, 5, 5))
+    assert [e.overdue_since for e in await town.it.announced(OverdueDetected)] == [date(2026, 5, 4)]
+
+
 async def test_r30_missed_days_are_caught_up_one_by_one(town: Town) -> None:
     loan = await town.lend("1000.00")
     await town.move_to(date(2026, 6, 30))
