@@ -77,9 +77,15 @@ async def seed(gateway: FastAPI, settings: Settings) -> None:
             raise
     transport = httpx.ASGITransport(gateway)
     async with httpx.AsyncClient(transport=transport, base_url="http://seed", timeout=60) as client:
-        seeder = Seeder(client, {})
-        await _people(seeder)
-        await _parties(seeder)
+        await make_city(client)
+
+
+async def make_city(client: httpx.AsyncClient) -> None:
+    """Make everything but the office's first account, through the gateway this client speaks to. Raises
+    SeedingFailed."""
+    seeder = Seeder(client, {})
+    await _people(seeder)
+    await _parties(seeder)
 
 
 async def _people(seeder: Seeder) -> None:
