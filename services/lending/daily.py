@@ -1,4 +1,4 @@
-"""What a new business day brings: approvals lapse (R-21), loans fall overdue (R-30).
+"""What a new business day brings: loans fall overdue (R-30), approvals lapse (R-21).
 
 Only what changes is touched: both are found by partial indexes on the day they wait for, so the cost
 follows the number of changes and not the number of loans. Doing a day twice changes nothing more.
@@ -26,9 +26,10 @@ PORTION = 512
 
 
 async def daily(session: AsyncSession, day: date) -> None:
-    """The work of one business day."""
-    await lapse_approvals(session, day)
+    """The work of one business day. Loans before the exposure of their enterprises, in the order in which
+    everybody locks them (account_rows.py)."""
     await detect_overdue(session, day)
+    await lapse_approvals(session, day)
 
 
 async def lapse_approvals(session: AsyncSession, day: date) -> None:
