@@ -94,8 +94,9 @@ class Desk:
         uphold(again, ContractNumberTaken, contract_number=line.contract_number)
         uphold_filing(line, facts, self.today)
         state, rest = self.state.get(facts.id, facts.state), self.unfiled_fen.get(facts.id, facts.unfiled_fen)
+        if state in ("approved", "lapsed"):
+            uphold(policy.not_lapsed(facts.lapses_on, self.today), ApprovalRunOut)
         MOVES.after(state, "file", rule="R-25")
-        uphold(policy.not_lapsed(facts.lapses_on, self.today), ApprovalRunOut)
         uphold(policy.within_approval(amount_fen=line.amount, unfiled_fen=rest), MoreThanApproved)
         first = self.first_disbursed_on.get(facts.uscc, facts.first_disbursed_on)
         known = first is not None and first < line.disbursed_on

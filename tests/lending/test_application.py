@@ -144,6 +144,7 @@ async def test_r21_an_approval_lapses_on_its_own_day_and_gives_its_room_back(tow
         assert (shown["state"], shown["unfiled"]) == ("lapsed", "0.00")
     assert await town.room() == "9999700.00"
     assert len(await town.it.announced(ApprovalLapsed)) == 2
+    assert "apply anew" in refused(await town.file(approval, "1.00"), "R-21", "approval-run-out")["detail"]
     await town.move_to(date(2026, 6, 5))
     assert len(await town.it.announced(ApprovalLapsed)) == 2
 
