@@ -39,7 +39,9 @@ def _cure(session: AsyncSession, held: Account, value_date: date, today: date) -
 
 
 def _settle(session: AsyncSession, held: Account, value_date: date, today: date) -> None:
+    """Settled on the day the last of it came in, in whatever order it was posted."""
     held.move("settle", "R-27")
-    held.loan.settled_on = value_date
+    settled_on = max([value_date, *(day for day, repaid in held.repaid.items() if repaid)])
+    held.loan.settled_on = settled_on
     position = held.next_position(today)
-    announce(session, LoanSettled(settled_on=value_date, position=position, **about(held.loan, today)))
+    announce(session, LoanSettled(settled_on=settled_on, position=position, **about(held.loan, today)))

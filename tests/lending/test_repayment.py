@@ -109,6 +109,17 @@ async def test_r27_settled_at_nothing_outstanding_and_no_interest_due(town: Town
     refused(await town.repay(loan, "0.00", "1.00"), "R-27", "illegal-move")
 
 
+async def test_r27_a_loan_is_settled_on_the_day_its_last_money_came_whatever_is_posted_last(
+    town: Town,
+) -> None:
+    loan = await town.lend("1000.00")
+    await town.move_to(date(2026, 3, 12))
+    done(await town.repay(loan, "1000.00", on=date(2026, 3, 12)))
+    done(await town.repay(loan, "0.00", "1.00", on=date(2026, 3, 5)))
+    assert (await town.loan(loan))["settled_on"] == "2026-03-12"
+    assert [e.settled_on for e in await town.it.announced(LoanSettled)] == [date(2026, 3, 12)]
+
+
 async def test_r27_a_reversal_is_the_negative_twin_and_history_reads_as_before(town: Town) -> None:
     loan = await town.lend("1000.00")
     await town.move_to(APRIL)
