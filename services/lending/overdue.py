@@ -24,7 +24,7 @@ from shared.calendar import WorkingDays
 from shared.database import new_id
 from shared.events import RepaymentOverdue
 from shared.measures import measures_on
-from shared.money import NonNegative
+from shared.money import NonNegative, format_money
 from shared.outbox import announce
 from shared.problems import IllegalMove, NotFound, Refusal, refusals, uphold
 from shared.rules import Text
@@ -109,10 +109,9 @@ def _overdue_since(held: Account, body: ReportOverdue, today: date) -> date:
     uphold(verdict, NotOverdue, overdue_since=since.isoformat() if since else None)
     assert since is not None
     if body.unpaid_principal is not None:
-        within = policy.within_outstanding(
-            principal_fen=body.unpaid_principal, outstanding_fen=held.loan.outstanding_fen
-        )
-        uphold(within, MoreThanOutstanding)
+        outstanding_fen = held.loan.outstanding_fen
+        within = policy.within_loan(unpaid_fen=body.unpaid_principal, outstanding_fen=outstanding_fen)
+        uphold(within, MoreThanOutstanding, outstanding=format_money(outstanding_fen))
     return since
 
 

@@ -365,6 +365,20 @@ def is_overdue(next_due_on: date | None, today: date) -> bool:
     return next_due_on is not None and next_due_on < today
 
 
+def within_loan(*, unpaid_fen: int, outstanding_fen: int) -> Verdict:
+    """R-31: a report states no more principal unpaid than is outstanding."""
+    if unpaid_fen <= outstanding_fen:
+        return allow("R-31", "M-七(一)")
+    most = format_money(outstanding_fen)
+    return refuse(
+        "R-31",
+        "M-七(一)",
+        f"报告的未还本金超过贷款余额 {most}；如系统余额有误，请先补登还款或冲正",
+        f"The unpaid principal reported is more than is outstanding: {most}; "
+        "where the record is wrong, post or reverse repayments first",
+    )
+
+
 def overdue_as_stated(*, on_record: date | None, stated: date | None, unpaid: Sequence[date]) -> Verdict:
     """R-30: D is the oldest due date with anything unpaid; a stated D has to be it."""
     if on_record is None:

@@ -96,7 +96,8 @@ async def test_r31_a_loan_that_is_not_overdue_is_not_reported(town: Town) -> Non
     problem = refused(await town.report(loan, overdue_since="2026-04-01"), "R-30", "not-overdue")
     assert problem["overdue_since"] == "2026-04-02"
     answer = await town.report(loan, unpaid_principal="1000.01")
-    refused(answer, "R-27", "more-than-outstanding")
+    problem = refused(answer, "R-31", "more-than-outstanding")
+    assert problem["outstanding"] == "1000.00"
     done(await town.report(loan, overdue_since="2026-04-02"))
 
 
