@@ -25,6 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp
 
 from shared import audit, crashpoints, idempotency, problems, tracing
 from shared.bus import Bus
@@ -259,11 +260,8 @@ def _given_up(error: DBAPIError) -> Exception:
 # ── the app ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def create_app(
-    service: Service, world: World, *, openapi_url: str | None = "/openapi.json", watched: bool = True
-) -> FastAPI:
-    """The service as an ASGI app; its lifespan starts and ends the background work. Who puts a layer of its
-    own around it watches requests there (`watch`), outermost, and not here."""
+def create_app(service: Service, world: World, *, openapi_url: str | None = "/openapi.json") -> FastAPI:
+    """The service as an ASGI app; its lifespan starts and ends the background work."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -286,14 +284,18 @@ def create_app(
     for step in service.steps:
         app.include_router(step)
     _complete_openapi(app)
-    if watched:
-        watch(app, service, world)
+    _watch(app, service, world)
     return app
 
 
-def watch(app: FastAPI, service: Service, world: World) -> None:
-    """Measure, trace and log every request to the app, as its outermost layer so far."""
-    app.add_middleware(Watch, name=service.name, seen=world.metrics.seen(service.name))
+def _watch(app: FastAPI, service: Service, world: World) -> None:
+    """Measure, trace and log every request, outermost: around what answers when all else failed, too."""
+    inner = app.build_middleware_stack
+
+    def watched() -> ASGIApp:
+        return Watch(inner(), name=service.name, seen=world.metrics.seen(service.name))
+
+    app.build_middleware_stack = watched  # type: ignore[method-assign]
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ from services.gateway.surface import Surface
 from services.gateway.upstreams import Upstream
 from shared.events import GATEWAY, ROSTER, EnterpriseRegistered
 from shared.identity import Verifier
-from shared.service import Running, Service, World, create_app, watch
+from shared.service import Running, Service, World, create_app
 
 SERVICE = Service(
     name="gateway",
@@ -51,7 +51,7 @@ def create(
 ) -> FastAPI:
     """The gateway before these services. What they serve is read from them at start and refreshed;
     `now` is the time tokens and lock-outs go by."""
-    app = create_app(SERVICE, world, openapi_url=None, watched=False)
+    app = create_app(SERVICE, world, openapi_url=None)
     surface, ended = Surface(upstreams, app.openapi), Ended()
     own_lifespan = app.router.lifespan_context
 
@@ -82,7 +82,6 @@ def create(
     app.mount("/static", pages.bundled())
     app.router.redirect_slashes = False
     app.add_middleware(Edge, surface=surface, ended=ended, clock=world.clock)
-    watch(app, SERVICE, world)
     return app
 
 
