@@ -29,7 +29,7 @@ class CastBallot(BaseModel):
     """A unit's ballot. `figures` names the version of the case the voter saw, where it can change
     (a claim computed anew): an outdated one is refused, so that nobody votes on old figures."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
     choice: Choice
     comment: str = Field(default="", max_length=2000)
@@ -41,6 +41,7 @@ class MeetingOutcome(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        str_strip_whitespace=True,
         json_schema_extra={
             "examples": [{"outcome": "approved", "minutes_number": "〔2026〕3号", "held_on": "2026-03-02"}]
         },

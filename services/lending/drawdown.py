@@ -40,7 +40,9 @@ class DueFiled(BaseModel):
 class FileLoan(BaseModel):
     """A drawdown (借据) of an approval. `dues` with the method `explicit`, and only then."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
+    model_config = ConfigDict(
+        extra="forbid", str_strip_whitespace=True, json_schema_extra={"examples": [EXAMPLE]}
+    )
 
     application_id: UUID
     contract_number: str = Field(min_length=1, max_length=100, pattern=r"^\S(.*\S)?$")

@@ -39,6 +39,7 @@ class ReportOverdue(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        str_strip_whitespace=True,
         json_schema_extra={"examples": [{"cause": "主要客户回款延迟", "action": "已上门催收，协商还款计划"}]},
     )
 

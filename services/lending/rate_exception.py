@@ -26,6 +26,7 @@ class DecideRateException(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        str_strip_whitespace=True,
         json_schema_extra={
             "examples": [{"decision": "accepted", "reason": "抵押物处置周期长，会议研究同意"}]
         },

@@ -52,7 +52,9 @@ EXAMPLE_OF_LOAN: dict[str, JsonValue] = {"loan_id": "0199c4a0-5f5e-7cc3-9d0e-2f1
 class RecordRepayment(BaseModel):
     """Money received: the bank's own reference, the split it states, and the value date."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
+    model_config = ConfigDict(
+        extra="forbid", str_strip_whitespace=True, json_schema_extra={"examples": [EXAMPLE]}
+    )
 
     reference: Reference
     principal: NonNegative

@@ -26,6 +26,7 @@ class ReverseRepayment(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        str_strip_whitespace=True,
         json_schema_extra={"examples": [{"reference": "CZ-20260403-000001", "reason": "入账账号有误"}]},
     )
 

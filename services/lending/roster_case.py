@@ -73,6 +73,7 @@ class DecideRosterCase(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        str_strip_whitespace=True,
         json_schema_extra={"examples": [{"decision": "keep", "reason": "放款时在名单内，名单事后更正"}]},
     )
 

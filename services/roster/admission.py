@@ -33,7 +33,7 @@ class ApplyForAdmission(BaseModel):
     """The institution as it is to be known, and what it offers. The applicant's own id becomes the
     institution's."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
     name: str = Member(min_length=2, max_length=200, examples=["平湖农村商业银行股份有限公司"])
     uscc: Uscc | None = None

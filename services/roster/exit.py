@@ -35,6 +35,7 @@ class GiveExit(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        str_strip_whitespace=True,
         json_schema_extra={"examples": [{"exit_on": "2026-04-01", "reason": "业务调整"}]},
     )
 

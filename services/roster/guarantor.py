@@ -30,7 +30,7 @@ steps = router("guarantors")
 class RegisterGuarantor(BaseModel):
     """A guarantor as it is to be known, active from a day on (today when left out)."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
     uscc: Uscc
     name: str = Member(min_length=2, max_length=200, examples=["平湖市融资担保有限公司"])

@@ -33,7 +33,7 @@ LARGEST = 50 * 1024 * 1024
 class ImportForm(BaseModel):
     """The upload: the file, and what holds for every row that does not say otherwise."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
     file: UploadFile = Member(description="XLSX, or CSV in UTF-8 or GB18030.")
     kind: Kind

@@ -31,7 +31,7 @@ steps = router("nominations")
 class NominateEnterprise(BaseModel):
     """Which enterprise, and why it deserves the list without the first nine qualifications."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
     uscc: Uscc
     name: str = Member(min_length=2, max_length=200, examples=["平湖精工传感科技有限公司"])

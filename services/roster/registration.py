@@ -47,7 +47,7 @@ class Registration(Table, table=True):
 class RegisterEnterprise(BaseModel):
     """Who the enterprise is and whom to call there."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
     uscc: Uscc
     contact: str = Member(min_length=1, max_length=100, examples=["李会计"])
@@ -80,7 +80,7 @@ class Registered(BaseModel):
 class DisclosePersonalData(BaseModel):
     """Why the personal data of a registration is to be read; kept in the audit log."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
     reason: str = Member(min_length=2, max_length=500, examples=["电话通知贷款材料补正"])
 

@@ -27,6 +27,7 @@ class Revoke(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        str_strip_whitespace=True,
         json_schema_extra={
             "examples": [{"from_day": "2026-03-10", "reason": "浙科发高〔2026〕8号 取消资格"}]
         },

@@ -53,6 +53,7 @@ async def test_r25_each_condition_that_is_not_met_is_a_refusal_that_changes_noth
         {"annual_rate": "3.60001"},
         {"due_day": 32},
         {"contract_number": " "},
+        {"rate_reason": " \u3000"},
         {"surprise": 1},
         {"first_loan": None},
     ],

@@ -80,12 +80,13 @@ async def test_r27_what_cannot_be_a_repayment_is_refused_and_changes_nothing(
 async def test_r27_nothing_received_is_no_repayment(town: Town) -> None:
     loan = await town.lend("1000.00")
     assert (await town.repay(loan, "0.00", "0.00")).status_code == 422
+    assert (await town.repay(loan, "1.00", reference=" ")).status_code == 422
 
 
 async def test_r27_the_same_reference_is_one_repayment_and_other_content_is_refused(town: Town) -> None:
     loan = await town.lend("1000.00")
     first = await town.repay(loan, "10.00", reference="HK")
-    again = await town.repay(loan, "10.00", reference="HK")
+    again = await town.repay(loan, "10.00", reference=" HK ")
     assert (first.status_code, again.status_code) == (201, 200)
     assert first.json() == again.json()
     refused(await town.repay(loan, "10.01", reference="HK"), "R-27", "reference-used")
