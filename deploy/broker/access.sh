@@ -55,5 +55,5 @@ for service in $services; do
     grant --allow-principal "User:$service" --operation Write $writes
     # shellcheck disable=SC2086
     grant --allow-principal "User:$service" --operation Read --group "$service" $reads
-    echo "$service: may write its facts, hears$(printf ' %s' $(hears "$service"))"
+    echo "$service: may write its facts, hears $(hears "$service")"
 done

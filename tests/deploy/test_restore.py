@@ -92,7 +92,7 @@ class Held:
 
 async def published(settings: Settings, name: str) -> bool:
     waiting = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
-    return (await rows(settings.database_url(name), waiting))[0][0] == 0
+    return await rows(settings.database_url(name), waiting) == [(0,)]
 
 
 async def people(town: Town) -> tuple[list[Actor], Actor]:
