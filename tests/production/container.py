@@ -28,7 +28,8 @@ class Replica:
     """One of our services in its container, on a port of its own."""
 
     def __init__(self, container: Container, places: Places, port: int) -> None:
-        own = {"KECHUANG_HOST": HERE, "KECHUANG_PORT": str(port)}
+        # One host: the metrics of all would be served on one port.
+        own = {"KECHUANG_HOST": HERE, "KECHUANG_PORT": str(port), "KECHUANG_METRICS_PORT": "0"}
         environment = plain() | places.environment(container.environment) | own
         self.name = container.name
         self.port = port
