@@ -14,12 +14,15 @@ from typing import Any, ClassVar, NoReturn, TypedDict
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from shared.rules import Language, Text, Verdict
 
 MEDIA_TYPE = "application/problem+json"
+NOT_IN_ENCODING = "22021"
+"""SQLSTATE of a character the database's encoding has no place for."""
 log = logging.getLogger("kechuang.problems")
 
 
@@ -190,9 +193,30 @@ WORDS: dict[str, Text] = {
     "date_from_datetime_parsing": Text("应为日期 YYYY-MM-DD", "must be a date YYYY-MM-DD"),
     "date_parsing": Text("应为日期 YYYY-MM-DD", "must be a date YYYY-MM-DD"),
     "uuid_parsing": Text("应为 UUID", "must be a UUID"),
+    "date_type": Text("应为日期 YYYY-MM-DD", "must be a date YYYY-MM-DD"),
+    "date_from_datetime_inexact": Text("应为日期 YYYY-MM-DD", "must be a date YYYY-MM-DD"),
+    "uuid_type": Text("应为 UUID", "must be a UUID"),
+    "bool_type": Text("应为 true 或 false", "must be true or false"),
+    "bool_parsing": Text("应为 true 或 false", "must be true or false"),
+    "int_type": Text("应为整数", "must be a whole number"),
+    "int_parsing": Text("应为整数", "must be a whole number"),
+    "int_from_float": Text("应为整数", "must be a whole number"),
+    "list_type": Text("应为列表", "must be a list"),
+    "dict_type": Text("应为对象", "must be an object"),
+    "model_attributes_type": Text("应为对象", "must be an object"),
+    "string_too_short": Text(
+        "至少 {min_length} 个字（首尾空格不计）", "must have {min_length} or more characters"
+    ),
+    "string_too_long": Text("最多 {max_length} 个字", "must have at most {max_length} characters"),
+    "string_pattern_mismatch": Text("格式不符，应为 {pattern}", "must look like {pattern}"),
+    "too_short": Text("至少 {min_length} 项", "must have {min_length} or more items"),
+    "too_long": Text("最多 {max_length} 项", "must have at most {max_length} items"),
+    "greater_than_equal": Text("应不小于 {ge}", "must be {ge} or more"),
+    "less_than_equal": Text("应不大于 {le}", "must be {le} or less"),
     "enum": Text("不在可选值之内", "is not one of the allowed values"),
     "literal_error": Text("不在可选值之内", "is not one of the allowed values"),
 }
+"""What is wrong, by pydantic's kind of error; the braces are of its context."""
 
 
 def explain(errors: Sequence[Any], language: Language) -> list[FieldError]:
@@ -200,7 +224,7 @@ def explain(errors: Sequence[Any], language: Language) -> list[FieldError]:
     told: list[FieldError] = []
     for error in errors:
         words = WORDS.get(error["type"])
-        detail = words.say(language) if words else str(error["msg"])
+        detail = words.say(language).format(**error.get("ctx") or {}) if words else str(error["msg"])
         if error["type"].startswith(("money_", "rate_", "uscc")):  # said in both languages
             detail = detail.split("; ")[0 if language == "zh" else -1]
         expected = (error.get("ctx") or {}).get("expected")
@@ -229,6 +253,14 @@ def install(app: FastAPI) -> None:
         what = Text("请求内容不符合要求，请按所列各处改正后重发", "Mend the listed members and send again")
         return render(request, InvalidInput(what, errors=told))
 
+    async def not_text(request: Request, error: Exception) -> Response:
+        """PostgreSQL keeps every character but NUL, which has no place in a request either."""
+        assert isinstance(error, DBAPIError)
+        if getattr(error.orig, "sqlstate", None) != NOT_IN_ENCODING:
+            raise error
+        what = Text("文字中含有空字符（U+0000），请删去后重发", "The text holds a NUL character: remove it")
+        return render(request, InvalidInput(what))
+
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         title = HTTP_TITLES.get(error.status_code, Text("请求不能处理", "Request not handled"))
@@ -251,6 +283,7 @@ def install(app: FastAPI) -> None:
 
     app.add_exception_handler(Refusal, refused)
     app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(DBAPIError, not_text)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, broken)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
+from pydantic import StringConstraints, TypeAdapter, ValidationError
 from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
@@ -17,6 +18,7 @@ from shared import audit
 from shared.events import GuarantorAdmitted
 from shared.plumbing import audit as audit_table
 from shared.plumbing import idempotency, outbox
+from shared.problems import explain
 from tests.ground import Alone, eventually, key
 from tests.shared.toy import Box
 
@@ -62,6 +64,30 @@ async def test_a_wrong_input_is_never_echoed(it: Alone) -> None:
     assert answer.status_code == 422
     assert "13800000001" not in answer.text
     assert {error["pointer"] for error in answer.json()["errors"]} == {"#/phone", "#/amount"}
+
+
+async def test_a_nul_character_is_wrong_input_and_no_failure_of_ours(it: Alone) -> None:
+    answer = await it.client("office").post("/v1/boxes", json=box("a\x00b"))
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "NUL" in answer.json()["detail"]
+    assert await count(it, Box) == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "zh", "en"),
+    [
+        ("", "至少 1 个字（首尾空格不计）", "must have 1 or more characters"),
+        ("abcd", "最多 3 个字", "must have at most 3 characters"),
+        (5, "应为文字", "must be a string"),
+    ],
+)
+def test_what_is_wrong_with_a_member_is_said_in_both_languages(value: Any, zh: str, en: str) -> None:
+    short = TypeAdapter(Annotated[str, StringConstraints(min_length=1, max_length=3)])
+    with pytest.raises(ValidationError) as wrong:
+        short.validate_python(value)
+    told = [explain(wrong.value.errors(), language)[0]["detail"] for language in ("zh", "en")]
+    assert told == [zh, en]
 
 
 async def test_the_same_key_and_body_is_answered_from_what_was_kept(it: Alone) -> None:
