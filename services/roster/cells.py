@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -44,7 +44,7 @@ def written(cell: Any) -> str:
         return plain
     if isinstance(cell, datetime):
         return str(cell.date()) if cell.time() == time.min else str(cell)
-    if isinstance(cell, bool | date | int):
+    if isinstance(cell, bool | date | int | time | timedelta):
         return str(cell)
     return str(int(cell)) if cell == cell // 1 else str(cell)
 
@@ -82,6 +82,11 @@ def day_in(cell: Any) -> date | None:
         return _plausible(cell.date())
     if isinstance(cell, date):
         return _plausible(cell)
+    if isinstance(cell, time | timedelta):
+        raise Faulty(
+            f"{cell} 是时间，不是日期（0 设为日期格式时也会如此）：请写成 2024-01-05，没有的留空",
+            f"{cell} is a time and no day (as is a 0 formatted as date): write 2024-01-05, or leave it empty",
+        )
     text = written(cell)
     return _day_of(text) if text else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import date, time
 from typing import Any
 
 import pytest
@@ -255,6 +255,22 @@ async def test_r02_dates_of_a_workbook_are_read_as_dates_and_as_text(town: Town)
     assert job["refused"] == 0, await outcomes(town, job)
     for uscc in (ALPHA, BETA, GAMMA):
         assert await town.days(uscc) == [("2026-01-05", "2028-01-04")]
+
+
+async def test_r06_times_and_durations_in_a_workbook_cost_at_most_their_row(town: Town) -> None:
+    headers = ("统一社会信用代码", "企业名称", "有效期止", "受理时间", "用时")
+
+    def times(book: Any, sheet: Any) -> None:
+        for row in (1, 2):
+            sheet.write_datetime(row, 3, time(8, 30), book.add_format({"num_format": "hh:mm"}))
+            sheet.write_number(row, 4, 1.5, book.add_format({"num_format": "[h]:mm"}))
+        sheet.write_number(2, 2, 0, book.add_format({"num_format": "yyyy-mm-dd"}))
+
+    job = await town.upload(files.workbook(headers=headers, finish=times), "list.xlsx")
+    assert (job["state"], job["added"], job["refused"]) == ("done", 1, 1)
+    (row,) = (await town.get(f"/v1/imports/{job['id']}/rows", outcome="refused"))["items"]
+    assert (row["row_number"], row["problems"][0]["column"]) == (3, "有效期止")
+    assert "is a time" in row["problems"][0]["en"]
 
 
 async def test_r04_a_d_class_row_needs_both_its_days(town: Town) -> None:
