@@ -1,5 +1,5 @@
-"""`deploy/postgres/`: roles and databases on a real PostgreSQL, over TCP with passwords, by the very file that
-says who may come in.
+"""`deploy/postgres/`: roles and databases on a real PostgreSQL, over TCP and with passwords, let in by the
+very file that says who may come in.
 """
 
 from __future__ import annotations
