@@ -56,7 +56,8 @@ CHECK = """
     CREATE TEMP TABLE checked ON COMMIT DROP AS
     SELECT s.row_number, s.uscc, {records.name} AS name, s.document_no, s.certificate_no, s.issued_on,
            s.valid_from, s.valid_to, s.cells, r.id AS previous_id, r.{records.stable_id} AS stable_id,
-           CASE WHEN s.problems IS NOT NULL OR s.first_row < s.row_number THEN 'refused'
+           CASE WHEN s.problems IS NOT NULL OR s.first_row < s.row_number OR s.name <> s.first_name
+                THEN 'refused'
                 WHEN r.id IS NULL THEN CASE WHEN EXISTS (
                     SELECT FROM {records.table} r WHERE r.uscc = s.uscc AND {records.category}
                        AND r.superseded_on IS NULL) THEN 'renewed' ELSE 'added' END
@@ -70,6 +71,10 @@ CHECK = """
                     'column', '统一社会信用代码', 'rule', 'R-06',
                     'zh', '与第 ' || s.first_row || ' 行重复（同一企业、同一文件）：请只保留一行',
                     'en', 'the same enterprise and document as in row ' || s.first_row || ': keep one'))
+                WHEN s.name <> s.first_name THEN jsonb_build_array(jsonb_build_object(
+                    'column', '企业名称', 'rule', 'R-06',
+                    'zh', '第 ' || s.named_in || ' 行同一代码的名称为“' || s.first_name || '”：请填同一名称',
+                    'en', 'row ' || s.named_in || ' names this code “' || s.first_name || '”: give one name'))
                 WHEN r.revoked_from IS NOT NULL AND NOT (
                      r.issued_on IS NOT DISTINCT FROM s.issued_on AND r.valid_from = s.valid_from
                      AND r.valid_to IS NOT DISTINCT FROM s.valid_to AND {records.certificate}
@@ -79,7 +84,9 @@ CHECK = """
                     'en', 'revoked from ' || r.revoked_from || ' on: a new recognition needs a new document'))
            END AS problems
     FROM (SELECT *, min(row_number) FILTER (WHERE problems IS NULL)
-                    OVER (PARTITION BY uscc, document_no) AS first_row FROM staged) AS s
+                    OVER (PARTITION BY uscc, document_no) AS first_row,
+                 first_value(name) OVER code AS first_name, first_value(row_number) OVER code AS named_in
+          FROM staged WINDOW code AS (PARTITION BY uscc ORDER BY problems IS NOT NULL, row_number)) AS s
     LEFT JOIN {records.table} r ON r.uscc = s.uscc AND r.document_no = s.document_no
               AND {records.category} AND r.superseded_on IS NULL AND s.problems IS NULL
     LEFT JOIN enterprise e ON e.uscc = s.uscc

@@ -87,6 +87,19 @@ async def test_r06_the_same_file_twice_changes_nothing_the_second_time(town: Tow
     assert second["refused"] == first["refused"] > 0
 
 
+async def test_r06_one_code_under_two_names_is_not_guessed(town: Town) -> None:
+    headers = ("统一社会信用代码", "企业名称", "文号")
+    content = table((ALPHA, "企业甲", "一"), (ALPHA, "企业乙", "二"), (BETA, "企业丙", "一"), headers=headers)
+    job = await town.upload(content, document_no="总")
+    (row,) = (await town.get(f"/v1/imports/{job['id']}/rows", outcome="refused"))["items"]
+    problem = row["problems"][0]
+    assert (row["row_number"], problem["column"], problem["rule"]) == (3, "企业名称", "R-06")
+    assert "row 2" in problem["en"]
+    assert (await town.get(f"/v1/enterprises/{ALPHA}"))["name"] == "企业甲"
+    again = await town.upload(content, document_no="总")
+    assert (again["unchanged"], again["renewed"], again["enterprises_changed"]) == (2, 0, 0)
+
+
 async def test_r06_a_new_document_or_new_days_renew(town: Town) -> None:
     await town.recognise(ALPHA, document_no="甲", valid_to="2026-12-31")
     new = await town.recognise(ALPHA, document_no="乙", valid_from="2027-01-01", valid_to="2028-12-31")
@@ -223,6 +236,9 @@ GOOD = {
     ),
     "spaces, full width, small letters": files.workbook(
         (f"  {ALPHA.lower()} ", " 企业甲 "), ("".join(chr(ord(c) + 0xFEE0) for c in BETA), "企业乙")
+    ),
+    "characters nobody sees": table(
+        (f"{ALPHA[:8]}\u200b{ALPHA[8:]}\ufeff", "企业\u200b甲"), (BETA, "企业乙")
     ),
     "blank rows between": files.workbook((ALPHA, "企业甲"), ("", " "), (BETA, "企业乙"), ("", "")),
     "other words for the columns": files.workbook(headers=("社会信用代码*", "单位名称（全称）")),
