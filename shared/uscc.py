@@ -32,11 +32,15 @@ def check_character(first_17: str) -> str:
     return ALPHABET[-weighed % len(ALPHABET)]
 
 
+INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+"""Characters nobody sees, left behind by copying from web pages and chats."""
+
+
 def tidy(written: str) -> str:
-    """What was meant: no spaces, capitals, half-width characters."""
+    """What was meant: no spaces, nothing invisible, capitals, half-width characters."""
     if written.isascii():
         return written.strip().upper() if " " not in written.strip() else "".join(written.split()).upper()
-    return "".join(unicodedata.normalize("NFKC", written).split()).upper()
+    return "".join(INVISIBLE.sub("", unicodedata.normalize("NFKC", written)).split()).upper()
 
 
 def is_true(code: str) -> bool:

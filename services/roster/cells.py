@@ -131,7 +131,7 @@ def last_day_in(cell: Any) -> tuple[date | None, bool]:
 
 def name_in(cell: Any) -> str:
     """The enterprise's name in a cell. Raises Faulty."""
-    name = " ".join(written(cell).split())
+    name = " ".join(uscc.INVISIBLE.sub("", written(cell)).split())
     if len(name) < 2:
         raise Faulty("未填或过短", "is missing or too short")
     if len(name) > 200:

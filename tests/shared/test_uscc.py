@@ -43,6 +43,7 @@ def test_r01_every_single_slip_is_found() -> None:
         " 91330482MA2B8QJ504 ",
         "91330482ma2b8qj504",
         "91330482 MA2B8QJ50 4",
+        "\ufeff91330482\u200bMA2B8QJ504",
     ],
 )
 def test_r01_what_was_meant_is_read(written: str) -> None:
