@@ -13,7 +13,7 @@ from services.gateway.exchange import Exchange
 from services.gateway.pool import AllInUse, Limits, Pool
 from services.gateway.upstreams import CallerGone, NoAnswerInTime
 from services.gateway.wire import Broken, Headers
-from shared.problems import Unavailable
+from shared.problems import Refusal, Unavailable
 from shared.rules import Text
 
 HOP_BY_HOP = frozenset(
@@ -23,8 +23,18 @@ HOP_BY_HOP = frozenset(
 """Headers of one connection (RFC 9110 §7.6.1)."""
 NOT_ASKED_ON = HOP_BY_HOP | {b"host", b"expect"}
 NOT_ANSWERED_ON = HOP_BY_HOP | {b"date", b"server"}
+FRAMING = frozenset((b"content-length", b"transfer-encoding"))
+"""What says where a body ends. `Connection` may not name it away: the service would take the rest of the
+body for a request of its own, which nobody has looked at, and whose answer another caller would get."""
 SAFE = frozenset(("GET", "HEAD"))
 LIMITS = Limits()
+
+
+class BodyCutShort(Refusal):
+    """The body is shorter than its announced length."""
+
+    status = 400
+    title = Text("内容不完整", "Body cut short")
 
 
 class Remote:
@@ -86,8 +96,8 @@ class Remote:
 
     async def _ask(self, exchange: Exchange, scope: Scope, receive: Receive) -> tuple[int, Headers]:
         """Request line and headers as they came, but for those of the caller's own connection."""
-        names = {name for name, _ in scope["headers"]}
-        chunked = b"transfer-encoding" in names
+        framing = {name: value for name, value in scope["headers"] if name in FRAMING}
+        chunked = b"transfer-encoding" in framing
         headers = _passed_on(scope["headers"], NOT_ASKED_ON)
         if chunked:  # it overrides a length (RFC 9112 §6.3); both together are never passed on
             headers = [(name, value) for name, value in headers if name != b"content-length"]
@@ -96,7 +106,8 @@ class Remote:
         if scope["query_string"]:
             target += b"?" + scope["query_string"]
         head = _head(scope["method"], target, [(b"host", self._pool.netloc), *headers])
-        body = _body(receive) if chunked or b"content-length" in names else None
+        length = None if chunked else int(framing.get(b"content-length", 0))
+        body = _body(receive, length) if framing else None
         return await exchange.ask(head, body, chunked=chunked)
 
     async def _get(self, path: str) -> tuple[int, dict[str, Any]]:
@@ -119,20 +130,27 @@ def _passed_on(headers: Iterable[tuple[bytes, bytes]], dropped: frozenset[bytes]
     lowered = [(name.lower(), value) for name, value in headers]
     named = {
         word.strip().lower() for name, value in lowered if name == b"connection" for word in value.split(b",")
-    }
+    } - FRAMING
     return [(name, value) for name, value in lowered if name not in dropped and name not in named]
 
 
-async def _body(receive: Receive) -> AsyncIterator[bytes]:
-    """The pieces of the caller's body. Raises CallerGone."""
+async def _body(receive: Receive, length: int | None) -> AsyncIterator[bytes]:
+    """The pieces of the caller's body. Raises CallerGone, and BodyCutShort when it ends before its announced
+    length (the server gives none of it when the request asks for an upgrade): the service would take the
+    next request on the connection for the rest."""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise CallerGone
         if body := message.get("body", b""):
+            length = None if length is None else length - len(body)
             yield body
         if not message.get("more_body", False):
-            return
+            break
+    if length:
+        raise BodyCutShort(
+            Text("收到的内容短于所声明的长度，请完整重发", "Less came than was announced; send it whole")
+        )
 
 
 def _away() -> Unavailable:
