@@ -116,13 +116,16 @@ def session_client(app: FastAPI, headers: Mapping[str, str]) -> httpx.AsyncClien
 
 
 async def eventually(
-    condition: Callable[[], Awaitable[Any]], what: str = "the condition", limit_seconds: float = 20.0
+    condition: Callable[[], Awaitable[Any]],
+    what: str = "the condition",
+    limit_seconds: float = 20.0,
+    every_seconds: float = 0.01,
 ) -> Any:
     """Wait until the condition is true; its value. Fails after the limit."""
     deadline = time.monotonic() + limit_seconds
     while not (value := await condition()):
         assert time.monotonic() < deadline, f"{what} did not come true in {limit_seconds} s"
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(every_seconds)
     return value
 
 

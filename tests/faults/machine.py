@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
-import sys
 from pathlib import Path
 
+from deploy.kafka.configuration import free_port
 from services.run import DATABASES
 from shared.embedded_postgres import EmbeddedPostgres
-from shared.measures.weave import ROOT
 from shared.settings import Settings
+from tests.faults.process import SERVICES, Process
 
 START_SECONDS = 120.0
 IT_IS_UP = "address"
@@ -23,12 +22,6 @@ class DidNotStart(AssertionError):
     """The system ended, or did not answer in time, and nothing was to kill it; what it said."""
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Machine:
     """The system on one data folder and one port, over all its lives."""
 
@@ -36,32 +29,22 @@ class Machine:
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.said: list[str] = []
-        self._process: asyncio.subprocess.Process | None = None
-        self._life: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
-        self._over = asyncio.Event()
+        self._process = Process((*SERVICES, "run"), self.environment, self._hear, self._up.clear)
+
+    @property
+    def said(self) -> str:
+        """What the last life wrote."""
+        return "".join(self._process.said)
 
     @property
     def status(self) -> int | None:
         """How the last life ended: -9 when killed; None while it goes on."""
-        return self._process.returncode if self._process else None
+        return self._process.status
 
     async def start(self, crash_at: str = "") -> None:
         """Begin a life; with `crash_at` it kills itself at that crash point (`after_commit:3`)."""
-        assert self._life is None or self._life.done(), "it is running"
-        self._up.clear()
-        self._over.clear()
-        self.said.clear()
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "services", "run"),
-            cwd=ROOT,
-            env=self.environment | {"KECHUANG_CRASH_AT": crash_at},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        self._life = asyncio.create_task(self._follow(self._process))
+        await self._process.start(KECHUANG_CRASH_AT=crash_at)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -70,15 +53,9 @@ class Machine:
         own = {"DATA": str(self.folder), "PORT": str(self.port), "SANDBOX": "1"}
         return plain | {f"KECHUANG_{name}": value for name, value in own.items()}
 
-    async def _follow(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
-        async for line in process.stdout:
-            self.said.append(line.decode(errors="replace"))
-            if IT_IS_UP in self.said[-1]:
-                self._up.set()
-        await process.wait()
-        self._up.clear()
-        self._over.set()
+    def _hear(self, line: str) -> None:
+        if IT_IS_UP in line:
+            self._up.set()
 
     async def up(self) -> None:
         """Wait until it answers: in this life or, while it is dead or dies, in the next."""
@@ -86,14 +63,14 @@ class Machine:
 
     async def starts_by_itself(self) -> None:
         """Wait until this life answers. Raises DidNotStart when it ends first."""
-        await self._first_of(self._up, self._over)
+        await self._first_of(self._up, self._process.over)
         if not self._up.is_set():
-            raise DidNotStart(f"ended with {self.status}:\n" + "".join(self.said[-200:]))
+            raise DidNotStart(f"ended with {self.status}:\n{self.said}")
 
     async def over(self, limit_seconds: float) -> None:
         """Wait for the end of this life. Raises TimeoutError."""
         async with asyncio.timeout(limit_seconds):
-            await self._over.wait()
+            await self._process.over.wait()
 
     async def _first_of(self, *events: asyncio.Event) -> None:
         waits = [asyncio.create_task(event.wait()) for event in events]
@@ -103,46 +80,23 @@ class Machine:
             for wait in waits:
                 wait.cancel()
         if not done:
-            raise DidNotStart(f"silent for {START_SECONDS:.0f} s:\n" + "".join(self.said[-200:]))
+            raise DidNotStart(f"silent for {START_SECONDS:.0f} s:\n{self.said}")
 
     def kill(self) -> None:
         """kill -9, wherever it is."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
+        self._process.send(signal.SIGKILL)
 
-    async def stop(self) -> int:
+    async def stop(self) -> int | None:
         """End it as Ctrl-C does; the exit status."""
-        assert self._process is not None
-        if self._process.returncode is None:
-            self._process.send_signal(signal.SIGINT)
-        return await self._ended()
+        return await self._process.end(signal.SIGINT)
 
     async def destroy(self) -> None:
         """Whatever happened, leave no process behind."""
-        self.kill()
-        if self._process is not None:
-            await self._ended()
-
-    async def _ended(self) -> int:
-        assert self._process is not None
-        assert self._life is not None
-        await self._life
-        assert self._process.returncode is not None
-        return self._process.returncode
+        await self._process.end(signal.SIGKILL)
 
     async def tool(self, *arguments: str) -> tuple[int, str]:
         """Run an operator's tool beside the running system; its exit status and what it said."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "services", *arguments),
-            cwd=ROOT,
-            env=self.environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        told, _ = await process.communicate()
-        assert process.returncode is not None
-        return process.returncode, told.decode(errors="replace")
+        return await Process((*SERVICES, *arguments), self.environment).run()
 
     def settings(self) -> Settings:
         """Settings that reach the databases of the running system from outside."""

@@ -15,20 +15,24 @@ SERVICES = (sys.executable, "-m", "services")
 
 
 class Process:
-    """One command over all its lives; `said` is what the last one wrote."""
+    """One command over all its lives; `said` is what the last one wrote, `last_words` the one before."""
 
     def __init__(
         self,
         command: Sequence[str],
         environment: Mapping[str, str],
         heard: Callable[[str], None] = lambda line: None,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
+        """`heard` is told each line it says, `ended` the end of each life before anybody else."""
         self.command = tuple(command)
         self.environment = dict(environment)
         self.said: deque[str] = deque(maxlen=400)
+        self.last_words = ""
         self.over = asyncio.Event()
         self.over.set()
         self._heard = heard
+        self._ended = ended
         self._process: asyncio.subprocess.Process | None = None
         self._life: asyncio.Task[None] | None = None
 
@@ -44,6 +48,7 @@ class Process:
     async def start(self, **more: str) -> None:
         """Begin a life; `more` is added to its environment."""
         assert self.over.is_set(), "it is running"
+        self.last_words = "".join(self.said)
         self.said.clear()
         self._process = await asyncio.create_subprocess_exec(
             *self.command,
@@ -64,6 +69,7 @@ class Process:
             self.said.append(line.decode(errors="replace"))
             self._heard(self.said[-1])
         await process.wait()
+        self._ended()
         self.over.set()
 
     def send(self, how: signal.Signals) -> None:

@@ -8,67 +8,17 @@ who hears it, what services remember is what the log says, the seals hold and th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable
 from decimal import Decimal
-from typing import Any
 
-import asyncpg
-
-from services import operate
 from services.city import SERVICES
-from shared.database import plain_url
+from services.run import make_bus
+from shared.bus import Bus
+from shared.events import TOPICS
 from shared.settings import Settings
 from tests.faults.load import MARK, Accepted, Load
-from tests.ground import eventually
-
-QUIET_SECONDS = 60.0
-Key = tuple[object, ...]
-
-
-class Databases:
-    """A connection to every service's database and to the bus's."""
-
-    def __init__(self, connections: dict[str, Any]) -> None:
-        self._connections = connections
-
-    async def rows(self, name: str, statement: str, *values: object) -> list[Key]:
-        return [tuple(row) for row in await self._connections[name].fetch(statement, *values)]
-
-    async def value(self, name: str, statement: str, *values: object) -> Any:
-        return await self._connections[name].fetchval(statement, *values)
-
-
-@asynccontextmanager
-async def databases(settings: Settings) -> AsyncIterator[Databases]:
-    names = (*SERVICES, "bus")
-    connections = {name: await asyncpg.connect(plain_url(settings.database_url(name))) for name in names}
-    try:
-        yield Databases(connections)
-    finally:
-        for connection in connections.values():
-            await connection.close()
-
-
-async def quiet(here: Databases) -> None:
-    """Wait until everything announced is published and everything published is taken in."""
-
-    async def settled() -> bool:
-        for name, service in SERVICES.items():
-            if await here.value(name, "SELECT EXISTS (SELECT FROM outbox WHERE published_at IS NULL)"):
-                return False
-            waiting = (
-                "SELECT count(*) FROM log WHERE topic = ANY($1) AND position > coalesce((SELECT position FROM"
-                " place p WHERE p.consumer = $2 AND p.topic = log.topic), 0)"
-            )
-            if await here.value("bus", waiting, list(service.hears), name):
-                return False
-        return True
-
-    # Twice: what one service takes in may be what another then announces.
-    await eventually(settled, "a quiet city", QUIET_SECONDS)
-    await eventually(settled, "a quiet city", QUIET_SECONDS)
-
+from tests.quiet import Databases, databases
+from tests.quiet import Row as Key
 
 # ── commands ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -204,15 +154,16 @@ async def every_fact_was_announced_once(here: Databases, load: Load) -> None:
     assert {fact: found[fact] for fact in ANNOUNCED} == expected
 
 
-async def every_fact_is_on_the_bus(here: Databases) -> None:
+async def every_fact_is_on_the_bus(here: Databases, bus: Bus) -> None:
     """What a service announced is on its topic, unchanged, nothing else is, and the facts of one key
     stand there in the order they were announced in (a repeat of an earlier one may follow)."""
-    whole = "SELECT event_id, topic, key, type, data FROM"
     for name in SERVICES:
-        announced = await here.rows(name, f"{whole} outbox ORDER BY seq")
-        published = await here.rows(
-            "bus", f"{whole} log WHERE topic = $1 ORDER BY position", f"kechuang.{name}"
-        )
+        announced = await here.rows(name, "SELECT event_id, topic, key, type, data FROM outbox ORDER BY seq")
+        published = [
+            (fact.event_id, fact.topic, fact.key, fact.type, fact.data.decode())
+            async for batch in bus.history([f"kechuang.{name}"])
+            for fact in batch
+        ]
         assert set(published) == set(announced), name
         assert _by_key(dict.fromkeys(published)) == _by_key(announced), name
 
@@ -224,16 +175,14 @@ def _by_key(facts: Iterable[Key]) -> dict[object, list[object]]:
     return order
 
 
-async def every_fact_was_taken_in_once(here: Databases) -> None:
+async def every_fact_was_taken_in_once(here: Databases, bus: Bus) -> None:
     """Each hearing service has every fact of its topics in its inbox, none was buried."""
     for name, service in SERVICES.items():
-        heard = "SELECT DISTINCT event_id FROM log WHERE topic = ANY($1)"
-        the_same(
-            f"{name}'s inbox",
-            await here.rows(name, "SELECT event_id FROM inbox"),
-            await here.rows("bus", heard, list(service.hears)),
-        )
-    assert await here.rows("bus", "SELECT consumer, topic, position, error FROM dead_letter") == []
+        heard = {fact.event_id async for batch in bus.history(service.hears) for fact in batch}
+        taken_in = await here.rows(name, "SELECT event_id FROM inbox")
+        the_same(f"{name}'s inbox", taken_in, [(event_id,) for event_id in heard])
+    for topic in TOPICS:
+        assert list(await bus.dead_letters(topic)) == [], topic
 
 
 EFFECTS: tuple[tuple[str, str, str, str], ...] = (
@@ -260,6 +209,10 @@ EFFECTS: tuple[tuple[str, str, str, str], ...] = (
         "lending", "SELECT uscc, registered FROM borrower WHERE listed IS NOT NULL",
     ),
     (
+        "roster", "SELECT id::text, name FROM institution",
+        "lending", "SELECT institution_id::text, name FROM lender",
+    ),
+    (
         "roster", "SELECT id::text, name FROM guarantor",
         "lending", "SELECT guarantor_id::text, name FROM guarantor",
     ),
@@ -277,24 +230,27 @@ async def every_fact_had_its_effect(here: Databases) -> None:
         the_same(what, await here.rows(hears, made), await here.rows(speaks, said))
 
 
-async def memories_are_what_the_log_says(settings: Settings) -> None:
-    """Each service's memory of the others, rebuilt from the whole log, is the one it has."""
-    for name, service in SERVICES.items():
-        if service.memory:
-            assert await operate.replay(settings, name) == 0, f"{name}'s memory differs"
-
-
-async def all_is_well(here: Databases, load: Load) -> None:
-    """Everything of this page that is asked of the databases and of the running system."""
-    await quiet(here)
+async def all_is_well(here: Databases, bus: Bus, load: Load) -> None:
+    """Everything of this page that is asked of the databases, of the bus and of the running system."""
+    await here.quiet()
     await every_answer_stands(load)
     await every_command_took_effect_once(here, load)
     await every_row_is_a_command_s(here, load)
     await money_adds_up(here, load)
     await every_fact_was_announced_once(here, load)
-    await every_fact_is_on_the_bus(here)
-    await every_fact_was_taken_in_once(here)
+    await every_fact_is_on_the_bus(here, bus)
+    await every_fact_was_taken_in_once(here, bus)
     await every_fact_had_its_effect(here)
 
 
-__all__ = ["all_is_well", "databases", "memories_are_what_the_log_says"]
+async def reckon(settings: Settings, load: Load, tool: Callable[..., Awaitable[tuple[int, str]]]) -> None:
+    """The city is whole: asked of everything there is, and by the operator's own tools: the seals hold,
+    the fund's books agree, each service's memory rebuilt from the whole log is the one it has."""
+    bus = make_bus(settings)
+    await bus.start()
+    async with databases(settings) as here:
+        await all_is_well(here, bus, load)
+    await bus.close()
+    for asked in (["check"], *(["replay", name] for name, service in SERVICES.items() if service.memory)):
+        status, told = await tool(*asked)
+        assert status == 0, told

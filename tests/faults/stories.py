@@ -6,7 +6,8 @@ The setting is the demo city: its accounts, its banks, its guarantor, its fund.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import date, timedelta
 from itertools import count
 from typing import Any
@@ -27,6 +28,32 @@ def codes() -> Iterator[str]:
     for number in count(1):
         first = f"91330482{number:09d}"
         yield first + check_character(first)
+
+
+async def again_and_again(story: Callable[[], Awaitable[None]], enough: asyncio.Event) -> None:
+    """Tell a story anew until it is enough; the last one is told to its end."""
+    while not enough.is_set():
+        await story()
+
+
+async def under_load(stories: Stories, loans_to_claim: int, deaths: Awaitable[None]) -> None:
+    """Die while everybody works; afterwards what was begun is brought to its end."""
+    enough = asyncio.Event()
+
+    async def die() -> None:
+        await deaths
+        enough.set()
+
+    async def claims() -> None:
+        while stories.to_claim:
+            await stories.claim()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(die())
+        await stories.begin(loans_to_claim)
+        for story in (stories.money, stories.money, stories.loan, stories.loan):
+            group.create_task(again_and_again(story, enough))
+        group.create_task(claims())
 
 
 class Stories:

@@ -7,21 +7,18 @@ and starts again by itself on the same folder. Then everything is reckoned up (`
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
 from typing import get_args
 
-import httpx
 import pytest
 
 from shared.crashpoints import Point
 from tests.faults import reckoning
-from tests.faults.load import Load
+from tests.faults.load import Load, load_on
 from tests.faults.machine import Machine
-from tests.faults.stories import Stories
+from tests.faults.stories import Stories, under_load
 
 KILLED = -9
 DEATHS = (
@@ -48,55 +45,8 @@ async def machine(data_folder: Path) -> AsyncIterator[Machine]:
     await machine.destroy()
 
 
-@pytest.fixture
-def seed() -> int:
-    """The seed of this run: KECHUANG_SEED, or a new one; printed, so that a failure can be tried again."""
-    seed = int(os.environ.get("KECHUANG_SEED") or Random().randrange(1_000_000))
-    print(f"KECHUANG_SEED={seed}")
-    return seed
-
-
-@asynccontextmanager
-async def load_on(machine: Machine, seed: int) -> AsyncIterator[Load]:
-    async with httpx.AsyncClient(base_url=machine.url, timeout=60, trust_env=False) as http:
-        yield Load(machine, http, Random(seed))
-
-
-async def again_and_again(story: Callable[[], Awaitable[None]], enough: asyncio.Event) -> None:
-    """Tell a story anew until it is enough; the last one is told to its end."""
-    while not enough.is_set():
-        await story()
-
-
-async def under_load(stories: Stories, loans_to_claim: int, deaths: Awaitable[None]) -> None:
-    """Die while everybody works; afterwards what was begun is brought to its end."""
-    enough = asyncio.Event()
-
-    async def die() -> None:
-        await deaths
-        enough.set()
-
-    async def claims() -> None:
-        while stories.to_claim:
-            await stories.claim()
-
-    async with asyncio.TaskGroup() as group:
-        group.create_task(die())
-        await stories.begin(loans_to_claim)
-        for story in (stories.money, stories.money, stories.loan, stories.loan):
-            group.create_task(again_and_again(story, enough))
-        group.create_task(claims())
-
-
 async def reckon(machine: Machine, load: Load) -> None:
-    """The city is whole: asked of the running system, by the operator's tools, and at its orderly end."""
-    settings = machine.settings()
-    async with reckoning.databases(settings) as here:
-        await reckoning.all_is_well(here, load)
-    (status, told), _ = await asyncio.gather(
-        machine.tool("check"), reckoning.memories_are_what_the_log_says(settings)
-    )
-    assert status == 0, told
+    await reckoning.reckon(machine.settings(), load, machine.tool)
     assert await machine.stop() == 0
 
 
@@ -108,12 +58,12 @@ async def test_killed_at_every_crash_point_it_starts_by_itself_and_everything_ha
     async def die_of_each() -> None:
         for after in (*DEATHS[1:], ""):
             await machine.over(DEATH_SECONDS)
-            assert machine.status == KILLED, "".join(machine.said)
+            assert machine.status == KILLED, machine.said
             await machine.start(after)
         await machine.starts_by_itself()
 
     await machine.start(DEATHS[0])
-    async with load_on(machine, seed) as load:
+    async with load_on(machine, machine.url, seed) as load:
         await under_load(Stories(load), 6, die_of_each())
         assert load.cut >= len(DEATHS) - 1, "nobody was at work when it died"
         await reckon(machine, load)
@@ -133,12 +83,12 @@ async def test_killed_two_hundred_times_at_random_moments_everything_happened_on
             moment = random.uniform(0, LONGEST_START if early else LONGEST_LIFE)
             asyncio.get_running_loop().call_later(moment, machine.kill)
             await machine.over(DEATH_SECONDS)
-            assert machine.status == KILLED, "".join(machine.said)
+            assert machine.status == KILLED, machine.said
             await machine.start()
         await machine.starts_by_itself()
 
     await machine.start()
-    async with load_on(machine, seed) as load:
+    async with load_on(machine, machine.url, seed) as load:
         await under_load(Stories(load), 40, die_at_random())
         print(f"{load.sent} requests, {load.cut} cut off, {len(load.accepted)} commands accepted")
         await reckon(machine, load)

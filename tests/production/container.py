@@ -6,15 +6,17 @@ import asyncio
 import os
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 
 import httpx
 
+from deploy.kafka.configuration import free_port
 from tests.faults.process import SERVICES, Process
 from tests.ground import eventually
 from tests.production.compose import Container
 from tests.production.places import HERE, Places
 
-READY_SECONDS = 120.0
+READY_SECONDS = 60.0
 GRACE_SECONDS = 20.0
 
 
@@ -28,8 +30,9 @@ class Replica:
     """One of our services in its container, on a port of its own."""
 
     def __init__(self, container: Container, places: Places, port: int) -> None:
-        # One host: the metrics of all would be served on one port.
-        own = {"KECHUANG_HOST": HERE, "KECHUANG_PORT": str(port), "KECHUANG_METRICS_PORT": "0"}
+        # Each has a host of its own there, and the same ports on it; here each has ports of its own.
+        own = {"KECHUANG_HOST": HERE, "KECHUANG_PORT": str(port)}
+        own |= {"KECHUANG_METRICS_HOST": HERE, "KECHUANG_METRICS_PORT": str(free_port())}
         environment = plain() | places.environment(container.environment) | own
         self.name = container.name
         self.port = port
@@ -38,22 +41,28 @@ class Replica:
         """How each life ended."""
         self.process = Process((*SERVICES, *container.command), environment)
         self._again = container.restart == "unless-stopped"
+        self._unwanted = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
+        self._unwanted.clear()
         self._keeping = asyncio.create_task(self._keep())
 
     async def _keep(self) -> None:
         """Docker starts it again after 0.1 s, 0.2 s, … (here no longer than a second)."""
         pause = 0.1
-        while True:
+        while not self._unwanted.is_set():
             await self.process.start()
             self.starts += 1
+            if self._unwanted.is_set():  # stopped in the middle of the start
+                self.process.send(signal.SIGTERM)
             await self.process.over.wait()
             self.statuses.append(self.process.status)
             if not self._again:
                 return
-            await asyncio.sleep(pause)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._unwanted.wait()
             pause = min(pause * 2, 1.0)
 
     def kill(self) -> None:
@@ -71,13 +80,15 @@ class Replica:
 
     async def stop(self) -> int | None:
         """Stop it as Docker does: SIGTERM, and SIGKILL when the grace is over; its exit status."""
-        if self._keeping is not None:
-            self._keeping.cancel()
+        self._unwanted.set()
         try:
             async with asyncio.timeout(GRACE_SECONDS):
-                return await self.process.end(signal.SIGTERM)
+                await self.process.end(signal.SIGTERM)
         except TimeoutError:
-            return await self.process.end(signal.SIGKILL)
+            await self.process.end(signal.SIGKILL)
+        if self._keeping is not None:
+            await self._keeping
+        return self.process.status
 
     async def readiness(self) -> Mapping[str, object]:
         """What /readyz says; nothing when it does not answer or is not ready."""
@@ -97,5 +108,6 @@ class Replica:
         try:
             await eventually(told, f"{self.name} ready", READY_SECONDS)
         except AssertionError as error:
-            error.add_note(f"{self.name}:{self.port}, ended {self.statuses}:\n" + "".join(self.process.said))
+            said = self.process.last_words + "\n…\n" + "".join(self.process.said)
+            error.add_note(f"{self.name}:{self.port}, ended {self.statuses}:\n{said}")
             raise

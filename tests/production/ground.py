@@ -43,6 +43,8 @@ class Production:
     places: Places
     postgres: Postgres
     kafka: Kafka
+    balancer: Balancer
+    """Before lending's replicas."""
     replicas: dict[str, list[Replica]] = field(default_factory=dict)
 
     @property
@@ -72,6 +74,14 @@ class Production:
     async def all_ready(self) -> None:
         await asyncio.gather(*(replica.ready() for replica in self.everybody))
 
+    def words(self) -> str:
+        """What everybody said last, for whoever looks into a failure."""
+        return "\n".join(
+            f"── {one.name}:{one.port}, lives ended {one.statuses}\n{one.process.last_words}…\n"
+            + "".join(one.process.said)
+            for one in self.everybody
+        )
+
     async def up(self) -> None:
         """Clients need not wait: somebody answers, if only that it is away."""
 
@@ -87,7 +97,7 @@ async def production(folder: Path) -> AsyncIterator[Production]:
     places = Places(folder)
     kafka = Kafka(containers["kafka"], containers["access"], places)
     postgres = Postgres(containers["postgres"], places)
-    it = Production(containers, env, places, postgres, kafka)
+    it = Production(containers, env, places, postgres, kafka, Balancer(places.lending))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(postgres.close)
         stack.push_async_callback(kafka.stop)
@@ -122,13 +132,12 @@ async def _databases(it: Production) -> None:
 
 
 async def _services(it: Production, stack: AsyncExitStack) -> None:
-    balancer = Balancer(it.places.lending)
-    await balancer.start()
-    stack.push_async_callback(balancer.stop)
+    await it.balancer.start()
+    stack.push_async_callback(it.balancer.stop)
     for name in NAMES:
         ports = [free_port(), free_port()] if name == "lending" else [getattr(it.places, name)]
         it.replicas[name] = [it.replica(name, port) for port in ports]
-    balancer.ports = [replica.port for replica in it.replicas["lending"]]
+    it.balancer.ports = [replica.port for replica in it.replicas["lending"]]
     for replica in it.everybody:
         stack.push_async_callback(replica.stop)
         await replica.start()
