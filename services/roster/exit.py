@@ -50,8 +50,22 @@ class ExitShown(InstitutionShown):
     warning: str | None
 
 
-class TooSoon(Refusal):
-    title = Text("退出日过早", "The exit date is too soon")
+class ExitDateNotPossible(Refusal):
+    title = Text("退出日不可行", "The exit date is not possible")
+
+
+async def exit_date(
+    session: AsyncSession, wanted: date | None, announced: date | None, today: date, request: Request
+) -> tuple[date, str | None]:
+    """The exit date (the next business day when none is wanted), and the warning when it was judged by a
+    year without a plan (R-11, R-33). Raises ExitDateNotPossible."""
+    earliest = (await working_days(session)).next_after(today)
+    unknown = earliest.provisional
+    warning = calendar_warning(unknown).say(language_of(request)) if unknown else None
+    exit_on = wanted or earliest.day
+    verdict = policy.may_exit(exit_on, earliest.day, announced)
+    uphold(verdict, ExitDateNotPossible, earliest=earliest.day.isoformat(), warning=warning)
+    return exit_on, warning
 
 
 def _cause(who: Principal, body: GiveExit) -> Cause:
@@ -69,23 +83,22 @@ def _cause(who: Principal, body: GiveExit) -> Cause:
 @steps.post(
     "/v1/institutions/{institution_id}/exit",
     operation_id="exit_institution",
-    responses=refusals(NotFound, TooSoon, IllegalMove),
+    responses=refusals(NotFound, ExitDateNotPossible, IllegalMove),
 )
 async def exit_institution(
     institution_id: UUID, body: GiveExit, session: Session, who: Caller, today: Today, request: Request
 ) -> ExitShown:
     """An institution gives notice, or the office records the conference's decision that it leaves. From
-    the exit date on it takes no new business; loans filed before stay covered."""
+    the exit date on it takes no new business; loans filed before stay covered. An exit that is announced
+    can be brought forward, by either."""
     who.only_own(institution_id)
     row = await session.get(Institution, institution_id, with_for_update=True)
     if row is None:
         raise NotFound(Text("未找到这一案件", "No such case"))
     cause = _cause(who, body)
-    earliest = (await working_days(session)).next_after(today)
-    exit_on = body.exit_on or earliest.day
-    uphold(policy.may_exit(exit_on, earliest.day), TooSoon, earliest=earliest.day.isoformat())
-    row.state = MOVES.after(row.state, "announce_exit", rule="R-11")
-    row.exit_on, row.exit_cause = exit_on, cause
+    state = MOVES.after(row.state, "announce_exit", rule="R-11")
+    exit_on, warning = await exit_date(session, body.exit_on, row.exit_on, today, request)
+    row.state, row.exit_on, row.exit_cause = state, exit_on, cause
     row.exit_reason, row.exit_minutes_number = body.reason or None, body.minutes_number
     announce(
         session,
@@ -98,8 +111,6 @@ async def exit_institution(
             cause=cause,
         ),
     )
-    unknown = earliest.provisional
-    warning = calendar_warning(unknown).say(language_of(request)) if unknown else None
     return ExitShown(warning=warning, **row.model_dump())
 
 

@@ -7,19 +7,18 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Member
-from sqlalchemy import exists, select
+from sqlalchemy import select
 from sqlmodel import col
+from starlette.requests import Request
 from starlette.responses import Response
 
-from services.roster import policy
-from services.roster.exit import TooSoon
+from services.roster.exit import ExitDateNotPossible, exit_date
 from services.roster.institution import GUARANTOR_MOVES, Guarantor, GuarantorShown
-from services.roster.working_calendar import working_days
 from shared.database import new_id
 from shared.events import AboutGuarantor, GuarantorAdmitted, GuarantorExited
 from shared.measures import measures_on
 from shared.outbox import announce
-from shared.problems import IllegalMove, InvalidInput, NotFound, Refusal, refusals, uphold
+from shared.problems import IllegalMove, InvalidInput, NotFound, Refusal, refusals
 from shared.rules import Text
 from shared.service import Session, Today, router
 from shared.uscc import Uscc
@@ -43,6 +42,12 @@ class GuarantorExit(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"exit_on": "2026-04-01"}]})
 
     exit_on: date | None = None
+
+
+class GuarantorExitShown(GuarantorShown):
+    """The guarantor with its exit date; `warning` when the working calendar of a year is not known."""
+
+    warning: str | None
 
 
 class GuarantorKnown(Refusal):
@@ -71,8 +76,6 @@ async def register_guarantor(
     body: RegisterGuarantor, session: Session, today: Today, response: Response
 ) -> GuarantorShown:
     """The office registers a guarantor; its id is the party its people act for."""
-    if (await session.execute(select(exists().where(col(Guarantor.uscc) == body.uscc)))).scalar_one():
-        raise GuarantorKnown(Text(f"{body.uscc} 已登记为担保机构", f"{body.uscc} is registered already"))
     admitted_on = body.admitted_on or today
     if admitted_on > today:
         raise InvalidInput(
@@ -80,30 +83,48 @@ async def register_guarantor(
             rule="R-13",
             errors=[{"pointer": "#/admitted_on", "detail": "≤ " + today.isoformat()}],
         )
-    row = Guarantor(id=new_id(), uscc=body.uscc, name=body.name, state="active", admitted_on=admitted_on)
-    session.add(row)
+    query = select(Guarantor).where(col(Guarantor.uscc) == body.uscc).with_for_update()
+    row = (await session.execute(query)).scalar_one_or_none()
+    if row is None:
+        row = Guarantor(id=new_id(), uscc=body.uscc, name=body.name, state="active", admitted_on=admitted_on)
+        session.add(row)
+    else:
+        _come_back(row, body, admitted_on)
     await session.flush()
     announce(session, _about(GuarantorAdmitted, row, admitted_on, today))
     response.headers["Location"] = f"/v1/guarantors/{row.id}"
     return GuarantorShown(**row.model_dump())
 
 
+def _come_back(row: Guarantor, body: RegisterGuarantor, admitted_on: date) -> None:
+    """One that has left is registered anew, under its id. Raises GuarantorKnown for one that has not."""
+    if row.state != "exited" or row.exit_on is None:
+        raise GuarantorKnown(Text(f"{body.uscc} 已登记为担保机构", f"{body.uscc} is registered already"))
+    if admitted_on < row.exit_on:
+        raise InvalidInput(
+            Text("登记生效日不能早于上次退出日", "The first day cannot be before its last exit"),
+            rule="R-13",
+            errors=[{"pointer": "#/admitted_on", "detail": "≥ " + row.exit_on.isoformat()}],
+        )
+    row.state = GUARANTOR_MOVES.after(row.state, "admit", rule="R-13")
+    row.name, row.admitted_on, row.exit_on = body.name, admitted_on, None
+
+
 @steps.post(
     "/v1/guarantors/{guarantor_id}/exit",
     operation_id="exit_guarantor",
-    responses=refusals(NotFound, TooSoon, IllegalMove),
+    responses=refusals(NotFound, ExitDateNotPossible, IllegalMove),
 )
 async def exit_guarantor(
-    guarantor_id: UUID, body: GuarantorExit, session: Session, today: Today
-) -> GuarantorShown:
-    """The office ends a guarantor's part: no new guarantees from the exit date on."""
+    guarantor_id: UUID, body: GuarantorExit, session: Session, today: Today, request: Request
+) -> GuarantorExitShown:
+    """The office ends a guarantor's part: no new guarantees from the exit date on. An exit that is
+    announced can be brought forward."""
     row = await session.get(Guarantor, guarantor_id, with_for_update=True)
     if row is None:
         raise NotFound(Text("未找到这一案件", "No such case"))
-    earliest = (await working_days(session)).next_after(today).day
-    exit_on = body.exit_on or earliest
-    uphold(policy.may_exit(exit_on, earliest), TooSoon, earliest=earliest.isoformat())
-    row.state = GUARANTOR_MOVES.after(row.state, "announce_exit", rule="R-13")
-    row.exit_on = exit_on
+    state = GUARANTOR_MOVES.after(row.state, "announce_exit", rule="R-13")
+    exit_on, warning = await exit_date(session, body.exit_on, row.exit_on, today, request)
+    row.state, row.exit_on = state, exit_on
     announce(session, _about(GuarantorExited, row, exit_on, today))
-    return GuarantorShown(**row.model_dump())
+    return GuarantorExitShown(warning=warning, **row.model_dump())

@@ -16,6 +16,7 @@ from shared.states import Moves
 MOVES = Moves(
     {
         ("active", "announce_exit"): "leaving",
+        ("leaving", "announce_exit"): "leaving",
         ("leaving", "exit"): "exited",
         ("active", "disqualify"): "disqualified",
         ("leaving", "disqualify"): "disqualified",
@@ -24,7 +25,14 @@ MOVES = Moves(
         ("disqualified", "admit"): "active",
     }
 )
-GUARANTOR_MOVES = Moves({("active", "announce_exit"): "leaving", ("leaving", "exit"): "exited"})
+GUARANTOR_MOVES = Moves(
+    {
+        ("active", "announce_exit"): "leaving",
+        ("leaving", "announce_exit"): "leaving",
+        ("leaving", "exit"): "exited",
+        ("exited", "admit"): "active",
+    }
+)
 State = Literal["active", "leaving", "exited", "disqualified"]
 EXIT_CAUSES = ("own_notice", "conference_decision")
 

@@ -110,14 +110,22 @@ def refused_until(cancelled_on: date, measures: Measures) -> date:
     return years_after(cancelled_on, measures.refusal_years)
 
 
-def may_exit(exit_on: date, earliest: date) -> Verdict:
-    """An exit holds from the next business day at the earliest (R-11)."""
+def may_exit(exit_on: date, earliest: date, announced: date | None = None) -> Verdict:
+    """An exit holds from the next business day at the earliest, and one that is announced can only be
+    brought forward: others have reckoned with it (R-11)."""
     if exit_on < earliest:
         return refuse(
             "R-11",
             "M-一",
             f"退出日最早为下一工作日 {earliest}",
             f"The earliest exit date is the next business day, {earliest}",
+        )
+    if announced is not None and exit_on >= announced:
+        return refuse(
+            "R-11",
+            "M-一",
+            f"已公布自 {announced} 起退出，只能提前，不能推迟",
+            f"An exit on {announced} is announced; it can be brought forward, not put off",
         )
     return allow("R-11", "M-一")
 

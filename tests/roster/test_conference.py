@@ -185,11 +185,25 @@ async def test_r11_an_exit_holds_from_the_next_business_day_at_the_earliest(town
     assert (shown["state"], shown["exit_on"], shown["exit_cause"]) == ("leaving", "2026-03-09", "own_notice")
     told = await town.it.announced(InstitutionExited)
     assert [(e.effective_on, e.cause) for e in told] == [(date(2026, 3, 9), "own_notice")]
-    await leave(town, town.bank, 409)
+    assert (await leave(town, town.bank, 409))["type"] == "/problems/exit-date-not-possible"
     await town.it.move_to(date(2026, 3, 9))
+    assert (await leave(town, town.bank, 409))["type"] == "/problems/illegal-move"
     assert (await town.get(f"/v1/institutions/{BANK}"))["state"] == "exited"
     assert (await town.get("/v1/institutions", active_on="2026-03-09"))["items"] == []
     assert len((await town.get("/v1/institutions", active_on="2026-03-08"))["items"]) == 1
+
+
+async def test_r11_an_exit_that_is_announced_can_be_brought_forward_and_not_put_off(town: Town) -> None:
+    await admit(town)
+    await leave(town, town.bank, exit_on="2099-12-31")
+    later = await leave(town, town.office, 409, minutes_number="〔2026〕6号", exit_on="2100-01-04")
+    assert (later["rule"], "2099-12-31" in later["detail"]) == ("R-11", True)
+    shown = await leave(town, town.office, minutes_number="〔2026〕6号")
+    assert (shown["exit_on"], shown["exit_cause"]) == ("2026-03-03", "conference_decision")
+    told = await town.it.announced(InstitutionExited)
+    assert [e.effective_on for e in told] == [date(2099, 12, 31), date(2026, 3, 3)]
+    await town.it.move_to(date(2026, 3, 3))
+    assert (await town.get(f"/v1/institutions/{BANK}"))["state"] == "exited"
 
 
 async def test_r11_the_office_s_own_calendar_wins(town: Town) -> None:
@@ -203,7 +217,12 @@ async def test_r33_an_exit_counted_without_a_year_s_plan_says_so(town: Town) -> 
     await admit(town)
     await town.it.move_to(date(2026, 3, 3))
     town.it.clock.hold(date(2031, 5, 5))
+    assert "2031" in (await leave(town, town.bank, 409, exit_on="2031-05-05"))["warning"]
     assert "2031" in (await leave(town, town.bank))["warning"]
+    body = {"uscc": BETA, "name": "平湖融资担保"}
+    guarantor = done(await town.office.post("/v1/guarantors", json=body, headers=key()))
+    left = await town.office.post(f"/v1/guarantors/{guarantor['id']}/exit", json={}, headers=key())
+    assert "2031" in done(left)["warning"]
 
 
 async def test_r11_the_conference_decides_an_exit_by_its_minutes(town: Town) -> None:
@@ -286,3 +305,20 @@ async def test_r13_the_office_registers_guarantors_and_ends_their_part(town: Tow
     await town.it.move_to(date(2026, 3, 3))
     assert done(await town.nobody.get(path))["state"] == "exited"
     assert [one["id"] for one in done(await town.nobody.get("/v1/guarantors"))["items"]] == [shown["id"]]
+
+
+async def test_r13_a_guarantor_that_left_is_registered_anew_under_its_id(town: Town) -> None:
+    body = {"uscc": BETA, "name": "平湖融资担保"}
+    first = done(await town.office.post("/v1/guarantors", json=body, headers=key()))
+    path = f"/v1/guarantors/{first['id']}"
+    done(await town.office.post(f"{path}/exit", json={}, headers=key()))
+    assert done(await town.office.post("/v1/guarantors", json=body, headers=key()), 409)["rule"] == "R-13"
+    await town.it.move_to(date(2026, 3, 5))
+    early = body | {"admitted_on": "2026-03-02"}
+    assert done(await town.office.post("/v1/guarantors", json=early, headers=key()), 422)["rule"] == "R-13"
+    again = body | {"name": "平湖融资担保有限公司"}
+    shown = done(await town.office.post("/v1/guarantors", json=again, headers=key()), 201)
+    assert (shown["id"], shown["state"], shown["exit_on"]) == (first["id"], "active", None)
+    assert (shown["name"], shown["admitted_on"]) == (again["name"], "2026-03-05")
+    told = await town.it.announced(GuarantorAdmitted)
+    assert [e.effective_on for e in told] == [DAY, date(2026, 3, 5)]

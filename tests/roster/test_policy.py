@@ -64,6 +64,12 @@ def test_r11_an_exit_holds_from_the_next_business_day(exit_on: date, allowed: bo
     assert policy.may_exit(exit_on, date(2026, 3, 3)).allowed is allowed
 
 
+@pytest.mark.parametrize(("exit_on", "allowed"), [(date(2026, 3, 8), True), (date(2026, 3, 9), False)])
+def test_r11_an_exit_that_is_announced_can_only_be_brought_forward(exit_on: date, allowed: bool) -> None:
+    verdict = policy.may_exit(exit_on, date(2026, 3, 3), announced=date(2026, 3, 9))
+    assert (verdict.allowed, verdict.rule) == (allowed, "R-11")
+
+
 @dataclass
 class Bar:
     began_on: date | None
