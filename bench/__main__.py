@@ -1,4 +1,4 @@
-"""`python -m bench [filing] [list] [gateway] [import] [growth] [--large]`: all of them without a name.
+"""`python -m bench [filing] [list] [gateway] [import] [growth] [bus] [--large]`: all of them without a name.
 
 `--large` takes the full size where the default is a smaller one: growth at 1,000,000 loans.
 """
@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import uvloop
 
-from bench import filing, gateway, growth, importing, listing
+from bench import bus, filing, gateway, growth, importing, listing
 from bench.ground import durable_databases
 from bench.verdict import Line
 from tests.ground import Databases
@@ -24,6 +24,7 @@ MEASURES: Mapping[str, Measure] = {
     "gateway": gateway.measure,
     "import": importing.measure,
     "growth": growth.measure,
+    "bus": bus.measure,
 }
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,6 +36,13 @@ OPERATORS = "kechuang.operators"
 SEND_SECONDS = 30.0
 STOP_SECONDS = 5.0
 FOR_EVER = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
+WRITING: Mapping[str, Any] = {
+    "acks": "all",
+    "enable_idempotence": True,
+    "linger_ms": 0,
+    "max_batch_size": 256 * 1024,
+    "request_timeout_ms": 15_000,
+}
 
 
 @dataclass(frozen=True)
@@ -65,17 +72,17 @@ class Connection:
 
 def headers_of(record: Outgoing) -> list[tuple[str, bytes]]:
     """The CloudEvents attributes as Kafka headers (binary content mode)."""
-    attributes = {
-        "ce_specversion": "1.0",
-        "ce_id": str(record.event_id),
-        "ce_source": f"/{record.topic}",
-        "ce_type": record.type,
-        "ce_time": record.time.isoformat(),
-        "content-type": "application/json",
-    }
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", str(record.event_id).encode()),
+        ("ce_source", b"/" + record.topic.encode()),
+        ("ce_type", record.type.encode()),
+        ("ce_time", record.time.isoformat().encode()),
+        ("content-type", b"application/json"),
+    ]
     if record.trace:
-        attributes["ce_traceparent"] = record.trace
-    return [(name, value.encode()) for name, value in attributes.items()]
+        headers.append(("ce_traceparent", record.trace.encode()))
+    return headers
 
 
 def received(message: Any) -> Received:
@@ -159,14 +166,7 @@ class KafkaBus:
     async def _ready_producer(self) -> AIOKafkaProducer:
         async with self._one_maker:
             if self._producer is None:
-                producer = AIOKafkaProducer(
-                    **self.connection.options(),
-                    acks="all",
-                    enable_idempotence=True,
-                    linger_ms=2,
-                    max_batch_size=256 * 1024,
-                    request_timeout_ms=15_000,
-                )
+                producer = AIOKafkaProducer(**self.connection.options(), **WRITING)
                 try:
                     await producer.start()
                 except BaseException:

@@ -3,7 +3,9 @@
 `announce` only remembers the event in the caller's session; `Database.transaction` writes the rows
 when it closes. The relay of each service publishes unpublished rows by id and marks them; it holds an
 advisory lock while it works, so one relay at a time publishes a service's facts and the facts of one
-key stay in order. A crash between publish and mark sends a row twice; the inbox takes it once.
+key stay in order. While one batch is on its way the one before it is marked and the next one taken; it is
+sent only when the bus has the one before. A crash before the mark sends rows twice, in the same order; the
+inbox takes each once.
 """
 
 from __future__ import annotations
@@ -59,12 +61,16 @@ def announced_in_sql(session: AsyncSession) -> None:
 
 TAKE = (
     "SELECT seq, event_id, topic, key, type, time, trace, data FROM outbox "
-    "WHERE published_at IS NULL ORDER BY seq LIMIT $1"
+    "WHERE published_at IS NULL AND seq <> ALL($2::bigint[]) ORDER BY seq LIMIT $1"
 )
+"""The oldest rows that are neither published nor among those given, which are on their way."""
 MARK = "UPDATE outbox SET published_at = now() WHERE seq = ANY($1::bigint[])"
+MARK_AND_TAKE = f"WITH marked AS ({MARK.replace('$1', '$3')}) {TAKE}"
 LEASE = "SELECT pg_try_advisory_lock(hashtext('kechuang.relay'))"
 PATIENCE_SECONDS = 60.0
 """For the database's answer: a server that is gone without a word must not hold the relay for ever."""
+UNHURRIED = {"synchronous_commit": "off"}
+"""A mark need not wait for the disk: one lost in a power cut sends its row again, as any crash does."""
 MOST_LINKS = 128
 
 
@@ -97,34 +103,63 @@ class Relay:
         from shared.database import plain_url
 
         connection = await asyncpg.connect(
-            plain_url(self.database.url), timeout=PATIENCE_SECONDS, command_timeout=PATIENCE_SECONDS
+            plain_url(self.database.url),
+            timeout=PATIENCE_SECONDS,
+            command_timeout=PATIENCE_SECONDS,
+            server_settings=UNHURRIED,
         )
         try:
             while not await connection.fetchval(LEASE):
                 self.progress = datetime.now(UTC)
                 await asyncio.sleep(self.poll_seconds)
             while True:
-                sent = await self._publish_some(connection)
+                await self._publish_waiting(connection)
                 self.progress = datetime.now(UTC)
-                if sent < BATCH:
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(self.poll_seconds):
-                            await self.woken.wait()
-                    self.woken.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self.poll_seconds):
+                        await self.woken.wait()
+                self.woken.clear()
         finally:
             await asyncio.shield(_close(connection))
 
-    async def _publish_some(self, connection: Any) -> int:
-        rows = await connection.fetch(TAKE, BATCH)
-        if not rows:
-            return 0
+    async def _publish_waiting(self, connection: Any) -> None:
+        """Publish and mark what waits, batch after batch, until a batch is not full."""
+        rows = await connection.fetch(TAKE, BATCH, [])
+        acknowledged: list[int] = []
+        while rows:
+            sending = asyncio.create_task(self._send(rows))
+            on_their_way = [row["seq"] for row in rows]
+            try:
+                rows = await self._next_batch(connection, acknowledged, on_their_way)
+            except asyncio.CancelledError:
+                sending.cancel()
+                raise
+            finally:
+                await _ended(sending)
+            sending.result()
+            self.published += len(acknowledged)
+            self.progress = datetime.now(UTC)
+            acknowledged = on_their_way
+        if acknowledged:
+            await connection.execute(MARK, acknowledged)
+            self.published += len(acknowledged)
+
+    async def _next_batch(
+        self, connection: Any, acknowledged: list[int], on_their_way: list[int]
+    ) -> Sequence[Any]:
+        """Mark what the bus has, and take what comes after what is on its way."""
+        if len(on_their_way) == BATCH:
+            seqs = acknowledged + on_their_way
+            return list(await connection.fetch(MARK_AND_TAKE, BATCH, seqs, acknowledged))
+        if acknowledged:
+            await connection.execute(MARK, acknowledged)
+        return []
+
+    async def _send(self, rows: Sequence[Any]) -> None:
         records = [_record(row) for row in rows]
         with _publishing(records):
             await self.bus.publish(records)
-            crashpoints.reach("after_publish")
-            await connection.execute(MARK, [row["seq"] for row in rows])
-        self.published += len(rows)
-        return len(rows)
+        crashpoints.reach("after_publish")
 
 
 def _record(row: Any) -> Outgoing:
@@ -152,6 +187,15 @@ def _publishing(records: Sequence[Outgoing]) -> tracing.Part:
     }
     name = f"send {topics[0]}" if len(topics) == 1 else "send"
     return tracing.Part(name, "PRODUCER", parent, traces[:MOST_LINKS], attributes)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Until the task has ended; whoever is cancelled meanwhile takes it along."""
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
 
 
 async def _close(connection: Any) -> None:

@@ -142,7 +142,9 @@ async def remember_filing(session: AsyncSession, events: Sequence[LoanFiled]) ->
         }
         for event in events
     ]
-    await session.execute(insert(CoveredLoan).values(rows).on_conflict_do_nothing())
+    # Rows as parameters: the statement is compiled once and kept, whatever their number.
+    table = CoveredLoan.__table__  # type: ignore[attr-defined]
+    await session.execute(insert(table).on_conflict_do_nothing(), rows)
 
 
 POSITIONS = text(
