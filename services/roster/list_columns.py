@@ -126,8 +126,11 @@ class RowReader:
         def tell(field: str, zh: str, en: str) -> None:
             found.append(Problem(self._column(field), "R-02", Text(zh, en)))
 
+        unsaid = "本行和表单都没有填", "neither the row nor the form gives it"
+        if issued is None and self.given.kind == "qualification":
+            tell("issued_on", *unsaid)
         if first is None:
-            tell("valid_from", "本行和表单都没有填", "neither the row nor the form gives it")
+            tell("valid_from", *unsaid)
         if last is None and self.given.kind == "d_class":
             tell("valid_to", "D 类执行期须有止日", "a D-class period has a last day")
         if first and last and last < first:

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.roster import policy
+from services.roster.cells import EARLIEST, LATEST
 from services.roster.import_work import bell
 from services.roster.imported import ImportFile, ImportShown, Kind, ListImport, shown
 from shared.database import new_id
@@ -102,6 +103,11 @@ def _form_holds(form: ImportForm, today: date) -> None:
     wrong: list[FieldError] = []
     if form.kind == "d_class" and form.category is not None:
         wrong.append({"pointer": "#/category", "detail": "D 类名单没有类别 / a D-class list has no category"})
+    for name in ("issued_on", "valid_from", "valid_to"):
+        day = getattr(form, name)
+        if day is not None and not EARLIEST <= day <= LATEST:
+            ends = "；长期有效请留空 / leave it empty for no end" if name == "valid_to" else ""
+            wrong.append({"pointer": f"#/{name}", "detail": f"{EARLIEST} – {LATEST}{ends}"})
     if form.valid_from and form.valid_to and form.valid_to < form.valid_from:
         wrong.append({"pointer": "#/valid_to", "detail": f"≥ {form.valid_from}"})
     if form.issued_on and form.issued_on > today:

@@ -295,6 +295,19 @@ async def test_r04_a_d_class_row_needs_both_its_days(town: Town) -> None:
     assert (row["outcome"], row["problems"][0]["column"]) == ("refused", "执行期止")
 
 
+async def test_r02_a_recognition_without_its_day_of_issue_is_refused(town: Town) -> None:
+    job = await town.recognise(ALPHA, issued_on=None)
+    (row,) = await outcomes(town, job)
+    problem = row["problems"][0]
+    assert (row["outcome"], problem["column"], problem["rule"]) == ("refused", "发证日期", "R-02")
+
+
+async def test_r06_blanks_around_a_document_number_make_no_other_document(town: Town) -> None:
+    await town.recognise(ALPHA, document_no="国科火字〔2026〕1号")
+    again = await town.recognise(ALPHA, document_no=" 国科火字〔2026〕1号\u3000")
+    assert (again["unchanged"], again["added"], again["renewed"]) == (1, 0, 0)
+
+
 @pytest.mark.parametrize(
     ("form", "rule"),
     [
@@ -303,12 +316,15 @@ async def test_r04_a_d_class_row_needs_both_its_days(town: Town) -> None:
         pytest.param({"category": None}, "R-02", id="R-02 no category"),
         pytest.param({"valid_to": "2025-01-01"}, "R-06", id="R-06 backwards"),
         pytest.param({"issued_on": "2027-01-01"}, "R-06", id="R-06 issued tomorrow"),
+        pytest.param({"valid_to": "9999-12-31"}, "R-06", id="R-06 no end is left empty"),
+        pytest.param({"valid_from": "0026-01-01"}, "R-06", id="R-06 a slip in the year"),
+        pytest.param({"document_no": " "}, None, id="R-02 no document"),
     ],
 )
 async def test_r06_a_form_that_contradicts_itself_is_refused(
-    town: Town, form: dict[str, Any], rule: str
+    town: Town, form: dict[str, Any], rule: str | None
 ) -> None:
-    with pytest.raises(AssertionError, match=f'"rule":"{rule}"'):
+    with pytest.raises(AssertionError, match=f'"rule":"{rule}"' if rule else "#/document_no"):
         await town.recognise(ALPHA, **form)
     assert (await town.get("/v1/imports"))["items"] == []
 
@@ -364,6 +380,7 @@ async def test_r06_a_service_that_died_in_the_middle_leaves_nothing_and_the_next
             "kind": "qualification",
             "category": "gazelle",
             "document_no": "甲",
+            "issued_on": "2026-01-01",
             "valid_from": "2026-01-01",
         }
         content = {"file": table((ALPHA, "企业甲"))}
