@@ -27,6 +27,7 @@ from shared.embedded_postgres import EmbeddedPostgres, FolderInUse, StartError
 from shared.metrics import Metrics
 from shared.migrate import migrate
 from shared.postgres_bus import PostgresBus
+from shared.problems import Unavailable
 from shared.rules import Text
 from shared.service import World, create_app
 from shared.settings import Settings
@@ -92,8 +93,11 @@ async def _serve_one(settings: Settings, name: str) -> None:
     async with _bus(settings) as bus, httpx.AsyncClient(base_url=settings.gateway_url, timeout=5) as keys:
 
         async def fetch_keys() -> dict[str, object]:
-            answer = await keys.get("/.well-known/jwks.json")
-            answer.raise_for_status()
+            try:
+                answer = (await keys.get("/.well-known/jwks.json")).raise_for_status()
+            except httpx.HTTPError as error:
+                words = Text("暂不能核对访问令牌，请稍后重发", "Tokens cannot be verified yet; send again")
+                raise Unavailable(words, headers={"Retry-After": "2"}) from error
             return dict(answer.json())
 
         world = World(settings, _clock(settings), bus, fetch_keys)

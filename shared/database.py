@@ -13,6 +13,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import ColumnElement, Engine, event, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.types import Text as SqlText
@@ -89,6 +90,15 @@ async def _close(session: AsyncSession) -> bool:
     return True
 
 
+async def _connect(*args: Any, **options: Any) -> Any:
+    """Connect; a server that cannot be reached is an error of the database (08001) like all others, and no
+    bare OSError that nobody would answer 503 for."""
+    try:
+        return await asyncpg.connect(*args, **options)
+    except OSError as error:
+        raise asyncpg.exceptions.ClientCannotConnectError(str(error)) from error
+
+
 class Database:
     """The engine of one service's database and its two ways in: `transaction` and `reading`."""
 
@@ -102,6 +112,7 @@ class Database:
             hide_parameters=True,  # an error's words go to the log, and parameters hold personal data
             json_serializer=lambda value: json.dumps(value, ensure_ascii=False, default=str),
             connect_args={
+                "async_creator_fn": _connect,
                 "server_settings": {
                     "lock_timeout": "20s",
                     "jit": "off",

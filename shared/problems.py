@@ -240,6 +240,19 @@ HTTP_TITLES = {
 }
 
 
+def database_away(error: DBAPIError) -> Unavailable | None:
+    """The answer when the database cannot be reached or was stopped in the middle (then whether a commit
+    took effect is open, which only the key tells); else None."""
+    state = str(getattr(error.orig, "sqlstate", "") or "")
+    if not error.connection_invalidated and state[:2] not in ("08", "57"):
+        return None
+    words = Text(
+        "数据库暂不可用，请稍后用同一幂等键重发",
+        "The database is away; send again in a moment, with the same key",
+    )
+    return Unavailable(words, headers={"Retry-After": "2"})
+
+
 def install(app: FastAPI) -> None:
     """Make every failure of the app a problem document; FastAPI's own 422 echoes input: replaced."""
 
@@ -253,9 +266,12 @@ def install(app: FastAPI) -> None:
         what = Text("请求内容不符合要求，请按所列各处改正后重发", "Mend the listed members and send again")
         return render(request, InvalidInput(what, errors=told))
 
-    async def not_text(request: Request, error: Exception) -> Response:
-        """PostgreSQL keeps every character but NUL, which has no place in a request either."""
+    async def of_database(request: Request, error: Exception) -> Response:
+        """PostgreSQL keeps every character but NUL, which has no place in a request either. And it may
+        have been restarted in the middle."""
         assert isinstance(error, DBAPIError)
+        if away := database_away(error):
+            return render(request, away)
         if getattr(error.orig, "sqlstate", None) != NOT_IN_ENCODING:
             raise error
         what = Text("文字中含有空字符（U+0000），请删去后重发", "The text holds a NUL character: remove it")
@@ -283,7 +299,7 @@ def install(app: FastAPI) -> None:
 
     app.add_exception_handler(Refusal, refused)
     app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(DBAPIError, not_text)
+    app.add_exception_handler(DBAPIError, of_database)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, broken)
 

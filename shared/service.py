@@ -251,10 +251,7 @@ def _given_up(error: DBAPIError) -> Exception:
     if _lost_a_race(error) or _sqlstate(error) == "55P03":
         words = Text("他人正在办理同一事项，请重发", "Others are changing the same thing; send again")
         return Conflict(words, headers={"Retry-After": "1"})
-    if error.connection_invalidated or _sqlstate(error)[:2] in ("08", "57"):
-        words = Text("数据库暂不可用，未作任何更改", "The database is away; nothing changed")
-        return problems.Unavailable(words, headers={"Retry-After": "2"})
-    return error
+    return problems.database_away(error) or error
 
 
 # ── the app ──────────────────────────────────────────────────────────────────────────────────────
