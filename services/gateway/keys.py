@@ -75,17 +75,19 @@ class Keys:
         kept = self._now() - KEPT_AFTER
         return {"keys": [json.loads(k.public_jwk) for k in await self._known() if k.signs_until > kept]}
 
-    async def sign(self, claims: dict[str, Any]) -> str:
-        """An access token (RFC 9068) with these claims; `exp` is TOKEN_SECONDS from now."""
+    async def sign(self, claims: dict[str, Any], issued_at: datetime | None = None) -> str:
+        """An access token (RFC 9068) with these claims. It counts as issued at `issued_at` (now, without
+        one): when its holder's right to it began to be looked at. It lives TOKEN_SECONDS from then."""
         usable = sorted((k for k in await self._known() if self._open(k)), key=lambda k: k.signs_from)
         now = self._now()
         # The newest that may sign; the first of all when our time is a little behind a sibling's.
         key = next((k for k in reversed(usable) if k.signs_from <= now), usable[0])
+        begins = (issued_at or now).timestamp()
         whole = claims | {
             "iss": ISSUER,
             "aud": AUDIENCE,
-            "iat": now.timestamp(),
-            "exp": int(now.timestamp()) + TOKEN_SECONDS,
+            "iat": begins,
+            "exp": int(begins) + TOKEN_SECONDS,
             "jti": str(new_id()),
         }
         private = self._open(key)

@@ -55,6 +55,15 @@ class SignedIn(Token):
     party: str | None = Field(examples=[None])
 
 
+@dataclass(frozen=True)
+class Admitted:
+    """Whose name and password it was, and when that began to be checked: a token counts as issued then, so
+    that access ended since is ended for it too."""
+
+    account: Account
+    at: datetime
+
+
 @dataclass
 class Door:
     """Checks names and passwords: for signing in, and before one's own password is changed."""
@@ -64,8 +73,10 @@ class Door:
     now: Callable[[], datetime] = utc_now
     strangers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
     """How many who hold no token may wait for news at once (each holds a connection meanwhile)."""
+    changers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    """How many may have their password checked within a command (each holds two connections meanwhile)."""
 
-    async def check(self, name: str, password: str, *, operation: str, request_id: str) -> Account:
+    async def check(self, name: str, password: str, *, operation: str, request_id: str) -> Admitted:
         """The account of this name and password. Raises Unauthenticated, with one answer after one
         time for an unknown name, a wrong password and a closed account; TooManyFailures when locked."""
         async with self.passwords.one_guess(name):
@@ -78,21 +89,27 @@ class Door:
             right = await self.passwords.match(known, password)
             async with self.database.transaction() as session:
                 _audit(session, account, operation, request_id, now)
-                audit.note(session, account.subject if account else "nobody", right=right)
-                if right and account is not None:
+                row = await _unchanged(session, account) if account is not None and right else None
+                audit.note(session, account.subject if account else "nobody", right=row is not None)
+                if row is not None:
                     await forget_failures(session, name)
-                    await self._renew_hash(session, account, password)
+                    await self._renew_hash(row, password)
                 else:
                     await count_failure(session, name, now)
-        if not right or account is None:
+        if row is None:
             raise Unauthenticated(Text("用户名或密码不对，或账户已停用", "Wrong name or password, or closed"))
-        return account
+        return Admitted(row, now)
 
-    async def _renew_hash(self, session: AsyncSession, account: Account, password: str) -> None:
+    async def _renew_hash(self, row: Account, password: str) -> None:
         """A hash of weaker parameters than today's is replaced while the password is at hand."""
-        if account.password_hash and HASHER.check_needs_rehash(account.password_hash):
-            row = await session.get_one(Account, account.id, with_for_update=True)
+        if row.password_hash and HASHER.check_needs_rehash(row.password_hash):
             row.password_hash = await self.passwords.hash(password)
+
+
+async def _unchanged(session: AsyncSession, account: Account) -> Account | None:
+    """The account, held; None when it was closed or got another password while this one was checked."""
+    row = await session.get_one(Account, account.id, with_for_update=True)
+    return row if row.active and row.password_hash == account.password_hash else None
 
 
 def _audit(
@@ -126,8 +143,9 @@ def request_id(request: Request) -> str:
 )
 async def sign_in(body: SignIn, request: Request) -> SignedIn:
     """Sign in with name and password; the answer is an access token."""
-    account = await door(request).check(
+    admitted = await door(request).check(
         body.name, body.password, operation="sign_in", request_id=request_id(request)
     )
-    token = await cast(Keys, request.app.state.keys).sign(claims_of(account))
+    account = admitted.account
+    token = await cast(Keys, request.app.state.keys).sign(claims_of(account), admitted.at)
     return SignedIn(access_token=token, name=account.display_name, roles=account.roles, party=account.party)

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse
 
 from services.gateway.account import Client
 from services.gateway.keys import Keys, claims_of
-from services.gateway.signing_in import Token
+from services.gateway.signing_in import Token, door
 from shared.service import Running
 
 steps = APIRouter(tags=["identity"])
@@ -75,16 +75,18 @@ class OAuthError(Exception):
 )
 async def issue_token(request: Request) -> JSONResponse:
     """Client credentials (RFC 6749 §4.4); the client authenticates by HTTP Basic or in the form."""
+    begun = door(request).now()
     try:
         client = await _authenticated(request)
     except OAuthError as error:
         return error.answer
-    token = Token(access_token=await cast(Keys, request.app.state.keys).sign(claims_of(client)))
+    token = Token(access_token=await cast(Keys, request.app.state.keys).sign(claims_of(client), begun))
     return JSONResponse(token.model_dump(), headers={"Cache-Control": "no-store", "Pragma": "no-cache"})
 
 
 async def _authenticated(request: Request) -> Client:
-    """The client whose id and secret were sent. Raises OAuthError."""
+    """The client whose id and secret were sent; one that is being revoked is waited for. Raises
+    OAuthError."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         raise OAuthError("invalid_request", f"Content-Type must be {FORM}")
     form = await request.form()
@@ -93,7 +95,7 @@ async def _authenticated(request: Request) -> Client:
     client_id, secret = _credentials(request, form)
     running = cast(Running, request.app.state.running)
     async with running.database.reading() as session:
-        query = select(Client).where(col(Client.id) == client_id)
+        query = select(Client).where(col(Client.id) == client_id).with_for_update(read=True, key_share=True)
         client = (await session.execute(query)).scalar_one_or_none()
     right = hmac.compare_digest(client.secret if client else UNKNOWN, secret_hash(secret))
     if client is None or not right or not client.active:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+from typing import Any
+
 import pytest
 from sqlalchemy.exc import DBAPIError
 
 from services.gateway.app import create
 from services.gateway.ended import Ended
+from services.gateway.signing_in import Door
 from services.gateway.upstreams import InProcess
 from shared.problems import Unauthenticated
 from shared.service import World
@@ -51,6 +55,45 @@ async def test_a_new_code_ends_the_old_password_and_its_tokens(it: Gate) -> None
     await (await it.office()).post(f"/v1/accounts/{made['id']}/activation-code", headers=key())
     assert (await lin.get("/v1/me")).status_code == 401
     assert (await it.sign_in("lin")).status_code == 401
+
+
+async def test_who_is_put_out_while_the_password_is_being_checked_does_not_come_in(
+    it: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await it.account("lin", "auditor")
+    door: Door = it.app.state.door
+    match = door.passwords.match
+
+    async def closed_meanwhile(known: str | None, password: str) -> bool:
+        right = await match(known, password)
+        await (await it.office()).post(f"/v1/accounts/{made['id']}/deactivation", headers=key())
+        return right
+
+    monkeypatch.setattr(door.passwords, "match", closed_meanwhile)
+    assert (await it.sign_in("lin")).status_code == 401
+
+
+@pytest.mark.parametrize("kind", ["account", "client"])
+async def test_who_is_put_out_while_the_token_is_being_signed_holds_one_that_is_not_taken(
+    it: Gate, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    made = await it.account("lin", "auditor")
+    secret = await client_of(it)
+    office, sign = await it.office(), it.keys.sign
+    out = f"accounts/{made['id']}/deactivation" if kind == "account" else "clients/icbc-core/revocation"
+
+    async def put_out_before(*claims: Any) -> str:
+        it.time.pass_by(seconds=1)
+        assert (await office.post(f"/v1/{out}", headers=key())).status_code == 200
+        it.time.pass_by(seconds=1)
+        return await sign(*claims)
+
+    monkeypatch.setattr(it.keys, "sign", put_out_before)
+    if kind == "account":
+        answer = await it.sign_in("lin")
+    else:
+        answer = await it.client().post("/oauth2/token", data=GRANT, headers=basic("icbc-core", secret))
+    assert (await it.client(answer.json()["access_token"]).get("/v1/me")).status_code == 401
 
 
 async def test_a_second_gateway_refuses_within_seconds_what_the_first_ended(it: Gate) -> None:
@@ -105,7 +148,12 @@ async def test_the_last_list_holds_while_the_database_is_away(
         ended.refuse([(b"authorization", f"Bearer {token}".encode())])
 
 
-@pytest.mark.parametrize("value", [b"", b"Bearer", b"Bearer x", b"Bearer a.%%%.c", b"Basic a.WzFd.c"])
+DEEP = base64.urlsafe_b64encode(b"[" * 40_000)
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"Bearer", b"Bearer x", b"Bearer a.%%%.c", b"Basic a.WzFd.c", b"Bearer a." + DEEP + b".c"]
+)
 def test_what_is_no_token_is_left_to_the_services(value: bytes) -> None:
     ended = Ended()
     ended._since = {"client:icbc-core": 1.0}
