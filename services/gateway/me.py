@@ -14,7 +14,7 @@ from services.gateway.lockout import TooManyFailures
 from services.gateway.passwords import Password, demand_strength
 from services.gateway.shown import AccountShown, end_access, shown
 from services.gateway.signing_in import door, request_id
-from shared.problems import NotFound, refusals
+from shared.problems import NotFound, Unavailable, refusals
 from shared.rules import Text
 from shared.service import Caller, Session, router
 
@@ -48,7 +48,11 @@ async def get_me(who: Caller) -> Me:
     )
 
 
-@steps.post("/v1/me/password", operation_id="change_password", responses=refusals(NotFound, TooManyFailures))
+@steps.post(
+    "/v1/me/password",
+    operation_id="change_password",
+    responses=refusals(NotFound, TooManyFailures, Unavailable),
+)
 async def change_password(body: NewPassword, who: Caller, session: Session, request: Request) -> AccountShown:
     """Change one's own password. Every token issued until now ends: sign in anew."""
     kind, _, account_id = who.subject.partition(":")
@@ -57,7 +61,16 @@ async def change_password(body: NewPassword, who: Caller, session: Session, requ
     query = select(col(Account.name)).where(col(Account.id) == UUID(account_id))
     name = (await session.execute(query)).scalar_one()
     demand_strength(body.password, name)
-    await door(request).check(name, body.current, operation="change_password", request_id=request_id(request))
+    changers = door(request).changers
+    if changers.locked():
+        raise Unavailable(
+            Text("正在修改密码的人过多，请稍后再试", "Too many at once; try again in a moment"),
+            headers={"Retry-After": "2"},
+        )
+    async with changers:
+        await door(request).check(
+            name, body.current, operation="change_password", request_id=request_id(request)
+        )
     account = await session.get_one(Account, UUID(account_id), with_for_update=True)
     account.password_hash = await door(request).passwords.hash(body.password)
     end_access(account, request)

@@ -177,6 +177,19 @@ async def test_guessing_the_old_password_locks_too(it: Gate) -> None:
     assert (await me.post("/v1/me/password", json=body, headers=key())).status_code == 429
 
 
+async def test_any_number_who_change_their_passwords_at_once_leave_others_their_turn(it: Gate) -> None:
+    """A command holds a connection, and the check of a password needs another: all of them waiting for
+    each other would stand still."""
+    await it.account("lin", "auditor")
+    me = it.client((await it.sign_in("lin")).json()["access_token"])
+    body = {"current": "not the password", "password": "another-tide-1985"}
+    sent = [me.post("/v1/me/password", json=body, headers=key()) for _ in range(40)]
+    async with asyncio.timeout(20):  # who waits for a connection waits for thirty
+        statuses = {answer.status_code for answer in await asyncio.gather(*sent)}
+    assert 401 in statuses
+    assert statuses <= {401, 429, 503}
+
+
 async def test_a_machine_client_has_no_password(it: Gate) -> None:
     claims = {"sub": "client:x", "name": "x", "roles": ["institution"], "party": BANK, "kind": "machine"}
     machine = it.client(await it.keys.sign(claims))
