@@ -199,7 +199,7 @@ class Verifier:
             keys = await self._key_set(anew=attempt == 1)
             try:
                 return jwt.decode(token, keys, algorithms=["ES256"]).claims
-            except (JoseError, ValueError) as error:
+            except (JoseError, ValueError, TypeError) as error:
                 if attempt == 1 or self._now() - self._fetched_at < self.MIN_INTERVAL_SECONDS:
                     raise _invalid(type(error).__name__) from error
         raise AssertionError("unreachable")

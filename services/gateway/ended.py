@@ -85,6 +85,6 @@ def _claims(authorization: bytes) -> dict[str, Any]:
     try:
         payload = authorization.split(b".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + b"=" * (-len(payload) % 4)))
-    except (IndexError, ValueError):
+    except (IndexError, ValueError, RecursionError):
         return {}
     return claims if isinstance(claims, dict) else {}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from joserfc import jwt
-from joserfc.jwk import ECKey, KeySet
+from joserfc.jwk import ECKey, KeySet, OctKey
 from sqlalchemy import func, select, text
 from sqlmodel import col
 
@@ -153,7 +153,7 @@ async def test_known_keys_go_on_signing_while_the_database_is_away(
         await fresh.sign(CLAIMS)
 
 
-@pytest.mark.parametrize("forged", ["none", "cut", "other key", "changed"])
+@pytest.mark.parametrize("forged", ["none", "cut", "other key", "changed", "public key", "bad header"])
 async def test_what_we_did_not_sign_is_refused(it: Gate, forged: str) -> None:
     token = await it.keys.sign(CLAIMS)
     head, payload, signature = token.split(".")
@@ -162,12 +162,16 @@ async def test_what_we_did_not_sign_is_refused(it: Gate, forged: str) -> None:
         base64.urlsafe_b64encode(json.dumps(claims | {"roles": ["auditor"]}).encode()).decode().rstrip("=")
     )
     none = base64.urlsafe_b64encode(b'{"alg":"none"}').decode().rstrip("=")
+    crit = base64.urlsafe_b64encode(b'{"alg":"ES256","crit":5}').decode().rstrip("=")
+    public = OctKey.import_key(json.dumps((await it.keys.jwks())["keys"][0]))
     stranger = ECKey.generate_key("P-256", parameters={"kid": kid_of(token)})
     bad = {
         "none": f"{none}.{payload}.",
         "cut": f"{head}.{payload}.{signature[:-4]}",
         "other key": jwt.encode({"alg": "ES256", "kid": kid_of(token)}, claims, stranger),
         "changed": f"{head}.{other}.{signature}",
+        "public key": jwt.encode({"alg": "HS256", "kid": kid_of(token)}, claims, public),
+        "bad header": f"{crit}.{payload}.{signature}",
     }[forged]
     answer = await it.client(bad).get("/v1/me")
     assert answer.status_code == 401
