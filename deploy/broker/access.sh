@@ -28,9 +28,16 @@ if [ -n "${KAFKA_CA_FILE:-}" ]; then
     printf 'ssl.truststore.type=PEM\nssl.truststore.location=%s\n' "$KAFKA_CA_FILE" >> "$operator"
 fi
 
-grant() {
-    "$programs/kafka-acls.sh" --bootstrap-server "$server" --command-config "$operator" --force --add "$@" >/dev/null
+# The programs tell their faults where they tell everything: quiet unless something is wrong.
+ask() {
+    program=$1
+    shift
+    told=$("$programs/$program" --bootstrap-server "$server" --command-config "$operator" "$@" 2>&1) || {
+        echo "$told" >&2
+        exit 1
+    }
 }
+grant() { ask kafka-acls.sh --force --add "$@"; }
 
 everybody="" topics=""
 for service in $all; do
@@ -39,8 +46,8 @@ done
 for service in $services; do
     password=$(eval "printf %s \"\$$(printf %s "$service" | tr '[:lower:]' '[:upper:]')_KAFKA_PASSWORD\"")
     [ -n "$password" ] || { echo "no password for $service: run deploy/first-start.sh" >&2; exit 1; }
-    "$programs/kafka-configs.sh" --bootstrap-server "$server" --command-config "$operator" --alter \
-        --entity-type users --entity-name "$service" --add-config "SCRAM-SHA-512=[password=$password]" >/dev/null
+    ask kafka-configs.sh --alter --entity-type users --entity-name "$service" \
+        --add-config "SCRAM-SHA-512=[password=$password]"
     everybody="$everybody --allow-principal User:$service"
 done
 # shellcheck disable=SC2086

@@ -2,25 +2,30 @@
 moment, the facts sent once more into a fresh log. Nothing of before the moment is lost, nothing is doubled,
 nothing of after it stays.
 
-The log lies on another server than the databases, as Kafka does: it is not restored with them.
+The log lies elsewhere than the databases, as Kafka does: it is not restored with them. Told with the log in a
+PostgreSQL of its own and, at full size, with a real Kafka.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import shutil
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import pytest
 
+from deploy.kafka.broker import Broker
 from services import city, operate
 from services.demo import uscc
 from services.republishing import republish
+from services.run import make_bus
 from shared.clock import SandboxClock
 from shared.database import plain_url
+from shared.events import TOPICS
 from shared.postgres_bus import PostgresBus
 from shared.settings import Settings
 from tests.deploy.archived import Archived, archived
@@ -31,21 +36,70 @@ TECHNICAL = {"outbox", "inbox", "audit", "idempotency", "business_day"}
 """Not business: tables that the way of a fact itself moves."""
 
 
-def settings_of(it: Archived, log: str) -> Settings:
+class LogInPostgres:
+    """The log in a PostgreSQL of its own."""
+
+    def __init__(self, databases: Databases) -> None:
+        self.databases = databases
+        self.settings: dict[str, Any] = {}
+
+    async def begin(self) -> None:
+        self.settings = {"bus_database_url": await self.databases.fresh(None, "bus")}
+
+    async def begin_anew(self) -> None:
+        await self.end()
+        await self.begin()
+
+    async def end(self) -> None:
+        await self.databases.drop(self.settings["bus_database_url"])
+
+
+class LogInKafka:
+    """A broker of the test's own."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self.settings: dict[str, Any] = {"bus": "kafka", "kafka_servers": broker.servers}
+
+    async def begin(self) -> None: ...
+
+    async def begin_anew(self) -> None:
+        """`docker volume rm`: topics, places and all."""
+        self.broker.stop()
+        shutil.rmtree(self.broker.folder / "data")
+        self.broker.start()
+
+    async def end(self) -> None: ...
+
+
+@pytest.fixture(params=["postgres", pytest.param("kafka", marks=[pytest.mark.kafka, pytest.mark.large])])
+async def log(request: pytest.FixtureRequest) -> AsyncIterator[LogInPostgres | LogInKafka]:
+    made: LogInPostgres | LogInKafka
+    if request.param == "kafka":
+        made = LogInKafka(request.getfixturevalue("own_broker"))
+    else:
+        made = LogInPostgres(request.getfixturevalue("databases"))
+    await made.begin()
+    yield made
+    await made.end()
+
+
+def settings_of(it: Archived, log: LogInPostgres | LogInKafka) -> Settings:
     urls = {f"{name}_database_url": it.server.url(name) for name in city.SERVICES}
     told: dict[str, Any] = {"sandbox": True, "secret": "only for tests", "database_pool": 6}
-    return Settings.model_validate({**urls, **told, "bus_database_url": log})
+    return Settings.model_validate({**urls, **told, **log.settings})
 
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Town]:
     """The town on databases that are there, and this log."""
     async with AsyncExitStack() as stack:
-        bus = PostgresBus(settings.bus_database_url)
+        bus = make_bus(settings)
         await bus.start()
         stack.push_async_callback(bus.close)
         clock = SandboxClock(DAY)
-        it = Town(await stack.enter_async_context(city.city(settings, clock, bus)), clock, bus)
+        running = await stack.enter_async_context(city.city(settings, clock, bus))
+        it = Town(running, clock, cast(PostgresBus, bus))
         await it.move_to(DAY)
         yield it
         for actor in it.people.values():
@@ -95,6 +149,29 @@ async def published(settings: Settings, name: str) -> bool:
     return await rows(settings.database_url(name), waiting) == [(0,)]
 
 
+async def told_in(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
+    """What the log holds: each key's facts in their order."""
+    bus = make_bus(settings)
+    await bus.start()
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    try:
+        async for records in bus.history(TOPICS):
+            for record in records:
+                found.setdefault(f"{record.topic} {record.key}", []).append((record.event_id, record.type))
+    finally:
+        await bus.close()
+    return found
+
+
+def by_key(facts: Mapping[str, list[tuple[Any, ...]]]) -> dict[str, list[tuple[Any, ...]]]:
+    """What the outboxes hold, likewise."""
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for name, told in facts.items():
+        for event_id, kind, key in told:
+            found.setdefault(f"kechuang.{name} {key}", []).append((event_id, kind))
+    return found
+
+
 async def people(town: Town) -> tuple[list[Actor], Actor]:
     codes = [uscc(number) for number in range(41, 45)]
     await town.recognise(codes, DAY)
@@ -105,12 +182,11 @@ async def people(town: Town) -> tuple[list[Actor], Actor]:
 
 
 async def test_after_a_restore_to_a_moment_nothing_of_before_is_lost_and_nothing_doubled(
-    data_folder: Path, databases: Databases, capsys: pytest.CaptureFixture[str]
+    data_folder: Path, log: LogInPostgres | LogInKafka, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    old_log, new_log = [await databases.fresh(None, "bus") for _ in range(2)]
     with archived(data_folder) as it:
         it.server.ensure_databases(city.SERVICES)
-        settings = settings_of(it, old_log)
+        settings = settings_of(it, log)
         await city.migrate_all(settings)
 
         # Work, a base backup, more work; compensation lags behind when the moment comes.
@@ -158,15 +234,15 @@ async def test_after_a_restore_to_a_moment_nothing_of_before_is_lost_and_nothing
         assert await published(settings, "lending"), "a refusal changes nothing"
 
         # A fresh log: every fact once more, each taken by whoever had not heard it.
-        settings = settings_of(it, new_log)
+        await log.begin_anew()
+        settings = settings_of(it, log)
         assert await republish(settings) == 0
         async with opened(settings) as town:
             await town.settle()
             assert {name: await outbox(settings, name) for name in city.SERVICES} == facts
             assert {name: await business(settings, name) for name in at_the_moment} == at_the_moment
             assert await business(settings, "compensation") == when_all_was_heard
-            log = await rows(new_log, "SELECT event_id, type, key FROM log ORDER BY topic, position")
-            assert log == [fact for name in sorted(city.SERVICES) for fact in facts[name]]
+            assert await told_in(settings) == by_key(facts)
             office = await town.office()
             for loan in loans:
                 shown = await office.get(f"/v1/loans/{loan['id']}")
@@ -180,4 +256,3 @@ async def test_after_a_restore_to_a_moment_nothing_of_before_is_lost_and_nothing
         for name in city.SERVICES:
             assert await operate.replay(settings, name) == 0
         assert await operate.check(settings) == 0
-    await databases.drop(old_log, new_log)

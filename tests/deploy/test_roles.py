@@ -48,16 +48,17 @@ class Installation:
 
     def base_backup(self, folder: Path) -> str:
         """What pg_basebackup complains of, as the role `backup`."""
-        command = [programs_of_wheel() / "pg_basebackup", "-h", HERE, "-p", str(self.port), "-U", "backup"]
+        program = str(programs_of_wheel() / "pg_basebackup")
+        command = [program, "-h", HERE, "-p", str(self.port), "-U", "backup", "-D", str(folder)]
         told = {"PATH": os.environ["PATH"], "PGPASSWORD": "of backup"}
         copied = subprocess.run(
-            [*command, "-D", folder, "--no-sync", "--checkpoint=fast"],
+            [*command, "--no-sync", "--checkpoint=fast"],
             env=told,
             capture_output=True,
             text=True,
             check=False,
         )
-        return copied.stderr
+        return str(copied.stderr)
 
     async def connect(self, user: str, database: str, password: str | None = None) -> asyncpg.Connection:
         told = password or f"of {user}"
