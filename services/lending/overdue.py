@@ -66,6 +66,7 @@ class ReportedAlready(Refusal):
     """This overdue day was reported already (R-31)."""
 
     rule = "R-31"
+    article = "M-七(一)"
     title = Text("已报告过", "Reported already")
 
 

@@ -43,8 +43,9 @@ def may_apply(*, registered: bool, listed: bool) -> Verdict:
         return refuse(
             "R-20",
             "M-二(一)",
-            "企业今天不在科创贷款支持对象名单内，不能申请",
-            "The enterprise is not on the support list today and cannot apply",
+            "企业今天不在科创贷款支持对象名单内，不能申请；名单随认定文件和D类执行期调整，有误请联系办公室",
+            "The enterprise is not on the support list today and cannot apply; the list follows documents "
+            "and D-class periods on record: where they are wrong, ask the office",
         )
     return allow("R-20", "M-六")
 
@@ -56,8 +57,9 @@ def institution_active(active: bool, day: date) -> Verdict:
     return refuse(
         "R-11",
         "M-八",
-        f"该机构 {day} 不是科创金融合作机构",
-        f"The institution is not a cooperating one on {day}",
+        f"该机构 {day} 不是科创金融合作机构，合作期内才能受理申请、审批和备案；可向其他合作机构申请",
+        f"The institution is not a cooperating one on {day}: applications, approvals and filings are for its "
+        "days of cooperation; apply to another",
     )
 
 
@@ -193,7 +195,12 @@ def under_ceiling(*, committed_fen: int, added_fen: int, measures: Measures) -> 
 def disbursed_in_force(disbursed_on: date, today: date) -> Verdict:
     """R-25: disbursed, not to be; and not before the measures came into force."""
     if disbursed_on > today:
-        return refuse("R-25", "M-六", "放款日期不能晚于今天", "The disbursement cannot lie in the future")
+        return refuse(
+            "R-25",
+            "M-六",
+            "放款日期不能晚于今天：请在放款后备案",
+            "The disbursement cannot lie in the future: file after it",
+        )
     if disbursed_on < first_day():
         return refuse(
             "R-25",
@@ -211,8 +218,9 @@ def listed_on(listed: bool, day: date) -> Verdict:
     return refuse(
         "R-25",
         "M-二(一)",
-        f"企业在放款日 {day} 不在科创贷款支持对象名单内",
-        f"The enterprise is not on the support list on {day}, the disbursement date",
+        f"企业在放款日 {day} 不在科创贷款支持对象名单内；名单有误的，请办公室更正后再备案",
+        f"The enterprise is not on the support list on {day}, the disbursement date; "
+        "where the list is wrong, file after the office has mended it",
     )
 
 
@@ -221,7 +229,12 @@ def within_approval(*, amount_fen: int, unfiled_fen: int) -> Verdict:
     if amount_fen <= unfiled_fen:
         return allow("R-25", "M-六")
     rest = format_money(unfiled_fen)
-    return refuse("R-25", "M-六", f"金额超过审批余额 {rest}", f"More than is left of the approval: {rest}")
+    return refuse(
+        "R-25",
+        "M-六",
+        f"金额超过审批余额 {rest}；超出部分须另行申请、审批",
+        f"More than is left of the approval: {rest}; what is beyond needs an approval of its own",
+    )
 
 
 def guarantor_named(*, security_type: str, named: bool, active: bool, day: date) -> Verdict:
@@ -237,8 +250,9 @@ def guarantor_named(*, security_type: str, named: bool, active: bool, day: date)
         return refuse(
             "R-13",
             "M-五(二)",
-            f"所填担保机构 {day} 未登记或已退出",
-            f"The guarantor named is not registered as active on {day}",
+            f"所填担保机构 {day} 未登记或已退出：请核对 guarantor_id，或请办公室登记",
+            f"The guarantor named is not registered as active on {day}: look at guarantor_id, or ask the "
+            "office to register it",
         )
     return allow("R-25", "M-六")
 
@@ -262,8 +276,8 @@ def first_loan_plausible(*, stated: bool, earlier_known: bool) -> Verdict:
     return refuse(
         "R-25",
         "M-三(一)",
-        "系统中已有该企业更早的科创贷款，不是首贷",
-        "The system knows an earlier scheme loan of the enterprise: this is not its first",
+        "系统中已有该企业更早的科创贷款，不是首贷：请将 first_loan 填为 false",
+        "The system knows an earlier scheme loan of the enterprise: state first_loan as false",
     )
 
 

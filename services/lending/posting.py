@@ -24,6 +24,7 @@ class ReferenceUsed(Refusal):
     """The reference stands for another repayment (R-27)."""
 
     rule = "R-27"
+    article = "M-六"
     title = Text("流水号已用于另一笔还款", "Reference used for another repayment")
 
 
@@ -49,6 +50,7 @@ class NotReversible(Refusal):
     """This repayment cannot be reversed (R-27)."""
 
     rule = "R-27"
+    article = "M-六"
     title = Text("不能冲正", "Not reversible")
 
 

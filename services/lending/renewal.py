@@ -63,6 +63,7 @@ def uphold_renewal(line: FileLoan, facts: Row[Any], renewed: Mapping[UUID, Accou
                 "Approved as a renewal: name that loan in renews",
             ),
             rule="R-26",
+            article="M-四(一)",
             renews=str(facts.renews),
         )
     if line.renews is None:
@@ -80,7 +81,9 @@ def uphold_renewal(line: FileLoan, facts: Row[Any], renewed: Mapping[UUID, Accou
     MOVES.after(old.loan.state, "renew", rule="R-26")
     if line.disbursed_on <= old.loan.disbursed_on:
         raise RenewalRefused(
-            Text("续贷须晚于原贷款放款日", "A renewal is disbursed after the loan it replaces"), rule="R-26"
+            Text("续贷须晚于原贷款放款日", "A renewal is disbursed after the loan it replaces"),
+            rule="R-26",
+            article="M-四(一)",
         )
 
 

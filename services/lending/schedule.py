@@ -39,6 +39,9 @@ MONTHS_BETWEEN = {
 }
 """How many months lie between two due days, for the methods with periodic dues."""
 
+ARTICLE = "M-五(一)"
+"""Where the measures speak of the agreed term and the interest in it; the methods are the contract's."""
+
 MOST_DUES = 1200
 """A hundred years of months: more is a slip in a date, not a loan."""
 
@@ -142,19 +145,19 @@ def check_explicit(
         if not disbursed_on < due.due_on <= matures_on:
             return refuse(
                 "R-28",
-                "",
+                ARTICLE,
                 f"到期日 {due.due_on} 应晚于放款日 {disbursed_on} 且不晚于到期日 {matures_on}",
                 f"The due day {due.due_on} must be after {disbursed_on} and not after {matures_on}",
             )
         if due.principal_fen < 0 or due.interest_fen < 0:
             return refuse(
-                "R-28", "", f"{due.due_on} 的金额为负", f"An amount due on {due.due_on} is below zero"
+                "R-28", ARTICLE, f"{due.due_on} 的金额为负", f"An amount due on {due.due_on} is below zero"
             )
     for before, due in pairwise(dues):
         if before.due_on >= due.due_on:
             return refuse(
                 "R-28",
-                "",
+                ARTICLE,
                 f"到期日应逐日递增、不得重复：{before.due_on} 之后为 {due.due_on}",
                 f"Due days must ascend, each once: {due.due_on} stands after {before.due_on}",
             )
@@ -162,11 +165,11 @@ def check_explicit(
     if planned != amount_fen:
         return refuse(
             "R-28",
-            "",
+            ARTICLE,
             f"各期本金合计 {format_money(planned)}，应等于贷款金额 {format_money(amount_fen)}",
             f"The principal adds up to {format_money(planned)}; the amount is {format_money(amount_fen)}",
         )
-    return allow("R-28")
+    return allow("R-28", ARTICLE)
 
 
 def allocate(dues: Sequence[DueState], principal_fen: int, interest_fen: int) -> tuple[DueState, ...]:
@@ -205,39 +208,39 @@ def _terms_possible(
     amount_fen: int, disbursed_on: date, matures_on: date, due_day: int | None, day_count: int
 ) -> Verdict:
     if amount_fen <= 0:
-        return refuse("R-28", "", "贷款金额应大于零", "The amount must be above zero")
+        return refuse("R-28", ARTICLE, "贷款金额应大于零", "The amount must be above zero")
     if matures_on <= disbursed_on:
         return refuse(
             "R-28",
-            "",
+            ARTICLE,
             f"到期日 {matures_on} 应晚于放款日 {disbursed_on}",
             f"The maturity {matures_on} must be after the disbursement on {disbursed_on}",
         )
     if due_day is not None and not 1 <= due_day <= 31:
-        return refuse("R-28", "", "还款日应为 1 至 31", "The due day must be from 1 to 31")
+        return refuse("R-28", ARTICLE, "还款日应为 1 至 31", "The due day must be from 1 to 31")
     if day_count <= 0:
-        return refuse("R-28", "", "计息天数应大于零", "The days of a year must be above zero")
-    return allow("R-28")
+        return refuse("R-28", ARTICLE, "计息天数应大于零", "The days of a year must be above zero")
+    return allow("R-28", ARTICLE)
 
 
 def _list_where_it_belongs(method: str, explicit: Sequence[Instalment] | None) -> Verdict:
     if method not in METHODS:
-        return refuse("R-28", "", f"没有还款方式 {method}", f"There is no repayment method {method}")
+        return refuse("R-28", ARTICLE, f"没有还款方式 {method}", f"There is no repayment method {method}")
     if method == "explicit" and explicit is None:
         return refuse(
             "R-28",
-            "",
+            ARTICLE,
             "还款方式为 explicit 时须列明各期到期日和金额",
             "The method explicit needs its list of due days and amounts",
         )
     if method != "explicit" and explicit is not None:
         return refuse(
             "R-28",
-            "",
+            ARTICLE,
             f"还款方式 {method} 不带还款明细；如需自列，请用 explicit",
             f"The method {method} takes no list of dues; to state one, use the method explicit",
         )
-    return allow("R-28")
+    return allow("R-28", ARTICLE)
 
 
 def _due_dates(disbursed_on: date, matures_on: date, due_day: int, every: int | None) -> list[date]:
@@ -252,7 +255,7 @@ def _due_dates(disbursed_on: date, matures_on: date, due_day: int, every: int | 
             _uphold(
                 refuse(
                     "R-28",
-                    "",
+                    ARTICLE,
                     f"期数超过 {MOST_DUES}，请核对到期日 {matures_on}",
                     f"More than {MOST_DUES} dues: check the maturity {matures_on}",
                 )

@@ -27,8 +27,9 @@ def may_register(*, qualified: bool, d_class: bool) -> Verdict:
         return refuse(
             "R-03",
             "M-二(一)",
-            "企业今天没有有效的科创资质，不在支持名单内",
-            "The enterprise holds no qualification that is valid today, so it is not on the support list",
+            "企业今天没有有效的科创资质，不在支持名单内；已获认定的，请联席会议办公室导入认定文件，未获认定的可以提名",
+            "The enterprise holds no qualification that is valid today, so it is not on the support list; "
+            "if it is recognised, ask the office to import the document; if not, it can be nominated",
         )
     if d_class:
         return refuse(
