@@ -163,10 +163,10 @@ async def begun(it: Town, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     await it.move_to(MATURED)
     await it.settle()
 
-    async def publish_nothing(_relay: Relay, _connection: Any) -> int:
-        return 0
+    async def publish_nothing(_relay: Relay, _connection: Any) -> None:
+        pass
 
-    monkeypatch.setattr(Relay, "_publish_some", publish_nothing)
+    monkeypatch.setattr(Relay, "_publish_waiting", publish_nothing)
     await it.report(bank, loan["id"])
     monkeypatch.undo()
     return {"loan": loan, "token": bank.client.headers["authorization"], "bank": bank.party}
