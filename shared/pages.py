@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
 from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
 
 from fastapi import Query
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from sqlalchemy import ColumnElement, Select, func, literal_column, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped
 from sqlalchemy.sql import cast
 from sqlalchemy.types import Text as SqlText
+from sqlalchemy.types import TypeDecorator, TypeEngine
 from starlette.responses import Response
 
 from shared.problems import InvalidInput
@@ -22,7 +25,7 @@ from shared.rules import Text
 Item = TypeVar("Item")
 Limit = Annotated[int, Query(ge=1, le=200, description="How many at most (1 to 200).")]
 Cursor = Annotated[
-    str | None, Query(max_length=500, description="`next_cursor` of the page before; same filters.")
+    str | None, Query(max_length=2000, description="`next_cursor` of the page before; same filters.")
 ]
 
 
@@ -38,21 +41,51 @@ def encode(keys: Sequence[object]) -> str:
     return base64.urlsafe_b64encode(packed.encode()).decode().rstrip("=")
 
 
-def decode(cursor: str, length: int) -> list[str]:
+def _whole(text: str) -> int:
+    number = int(text)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError("beyond the database's whole numbers")
+    return number
+
+
+def _text(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("the database keeps no NUL")
+    return text
+
+
+TEXTS = TypeAdapter(list[str])
+READ: dict[type, Callable[[str], object]] = {
+    UUID: UUID,
+    int: _whole,
+    date: date.fromisoformat,
+    datetime: datetime.fromisoformat,
+    str: _text,
+}
+"""How a key is read back from the text the database wrote of it, by the type of its column."""
+
+
+def decode(cursor: str, kinds: Sequence[type]) -> list[object]:
+    """The keys of a cursor, of these types. Raises InvalidInput."""
     try:
-        keys = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except ValueError:
-        keys = None
-    if not isinstance(keys, list) or len(keys) != length or not all(isinstance(k, str) for k in keys):
+        packed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        keys = TEXTS.validate_json(packed)
+        return [READ[kind](key) for kind, key in zip(kinds, keys, strict=True)]
+    except ValueError as error:
         raise InvalidInput(
             Text("cursor 无效：请原样使用上一页的 next_cursor", "cursor must be a next_cursor as given"),
-            errors=[{"pointer": "#/cursor", "detail": "not a cursor of this list"}],
-        )
-    return keys
+            errors=[
+                {"pointer": "#/cursor", "detail": "不是本列表的 next_cursor / not a cursor of this list"}
+            ],
+        ) from error
 
 
 def cast_type(column: ColumnElement[Any] | Mapped[Any]) -> Any:
     return column.type if isinstance(column, ColumnElement) else column.expression.type  # type: ignore[attr-defined]
+
+
+def _kind(type_: TypeEngine[Any]) -> type:
+    return (type_.impl_instance if isinstance(type_, TypeDecorator) else type_).python_type
 
 
 async def page(
@@ -72,10 +105,9 @@ async def page(
     for position, column in enumerate(order):
         query = query.add_columns(cast(column, SqlText).label(f"__key{position}"))
     if cursor is not None:
-        after = [
-            cast(key, cast_type(column))
-            for key, column in zip(decode(cursor, len(order)), order, strict=True)
-        ]
+        types = [cast_type(column) for column in order]
+        last = decode(cursor, [_kind(type_) for type_ in types])
+        after = [cast(key, type_) for key, type_ in zip(last, types, strict=True)]
         mark, place = tuple_(*after), tuple_(*order)
         query = query.where(place < mark if descending else place > mark)
     ordered = query.order_by(*(c.desc() if descending else c.asc() for c in order))

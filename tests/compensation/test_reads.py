@@ -142,3 +142,23 @@ async def test_what_a_replay_cannot_take_in_is_told_and_buried_nowhere(
     assert [line for line in told if str(poison.event_id) in line and "cannot be taken in" in line]
     assert told[-1] == "compensation: 3 facts replayed, memory is equal"
     assert len(await town.it.bus.dead_letters("kechuang.lending")) == 1
+
+
+async def test_r48_the_ledger_is_read_page_by_page_to_its_beginning(town: Town) -> None:
+    for _ in range(5):
+        await town.fund("10.00")
+    seen: list[int] = []
+    cursor: dict[str, str] = {}
+    while len(seen) < 5:
+        answer = await town.auditor.get("/v1/fund/entries", params={"limit": 2, **cursor})
+        assert answer.status_code == 200, answer.text
+        seen += [entry["id"] for entry in answer.json()["items"]]
+        cursor = {"cursor": answer.json()["next_cursor"]}
+    assert seen == sorted(seen, reverse=True)
+    assert cursor["cursor"] is None
+
+
+async def test_a_made_up_cursor_is_wrong_input(town: Town) -> None:
+    for address in ("/v1/claims", "/v1/recoveries", "/v1/write-offs", "/v1/fund/entries"):
+        answer = await town.office.get(address, params={"cursor": "WyJ4Il0"})
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "#/cursor"), address
