@@ -253,6 +253,18 @@ def database_away(error: DBAPIError) -> Unavailable | None:
     return Unavailable(words, headers={"Retry-After": "2"})
 
 
+async def _of_database(request: Request, error: Exception) -> Response:
+    """PostgreSQL keeps every character but NUL, which has no place in a request either. And it may
+    have been restarted in the middle."""
+    assert isinstance(error, DBAPIError)
+    if away := database_away(error):
+        return render(request, away)
+    if getattr(error.orig, "sqlstate", None) != NOT_IN_ENCODING:
+        raise error
+    what = Text("文字中含有空字符（U+0000），请删去后重发", "The text holds a NUL character: remove it")
+    return render(request, InvalidInput(what))
+
+
 def install(app: FastAPI) -> None:
     """Make every failure of the app a problem document; FastAPI's own 422 echoes input: replaced."""
 
@@ -265,17 +277,6 @@ def install(app: FastAPI) -> None:
         told = explain(error.errors(), language_of(request))
         what = Text("请求内容不符合要求，请按所列各处改正后重发", "Mend the listed members and send again")
         return render(request, InvalidInput(what, errors=told))
-
-    async def of_database(request: Request, error: Exception) -> Response:
-        """PostgreSQL keeps every character but NUL, which has no place in a request either. And it may
-        have been restarted in the middle."""
-        assert isinstance(error, DBAPIError)
-        if away := database_away(error):
-            return render(request, away)
-        if getattr(error.orig, "sqlstate", None) != NOT_IN_ENCODING:
-            raise error
-        what = Text("文字中含有空字符（U+0000），请删去后重发", "The text holds a NUL character: remove it")
-        return render(request, InvalidInput(what))
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -299,7 +300,7 @@ def install(app: FastAPI) -> None:
 
     app.add_exception_handler(Refusal, refused)
     app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(DBAPIError, of_database)
+    app.add_exception_handler(DBAPIError, _of_database)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, broken)
 
