@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import Query
@@ -36,7 +36,7 @@ class ApplicationFilter(BaseModel):
 
     uscc: str | None = None
     institution_id: UUID | None = None
-    state: str | None = None
+    state: Literal["applied", "approved", "filed", "lapsed", "rejected", "withdrawn"] | None = None
 
 
 @steps.get("/v1/applications", operation_id="list_applications", response_model=Page[ApplicationShown])

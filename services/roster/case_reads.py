@@ -23,6 +23,7 @@ from shared.pages import Cursor, Limit, Page, page
 from shared.problems import NotFound, refusals
 from shared.rules import Text
 from shared.service import Caller, Session, Today, router
+from shared.uscc import Uscc
 
 steps = router("roster")
 Row = TypeVar("Row", bound=Table)
@@ -32,6 +33,12 @@ class CaseFilter(BaseModel):
     """Which cases to list; members left out do not filter."""
 
     state: State | None = None
+
+
+class NominationFilter(CaseFilter):
+    """Which nominations to list."""
+
+    uscc: Uscc | None = None
 
 
 class NominationInList(BaseModel):
@@ -88,7 +95,7 @@ async def _newest_first(
 async def list_nominations(
     session: Session,
     who: Caller,
-    wanted: Annotated[CaseFilter, Query()],
+    wanted: Annotated[NominationFilter, Query()],
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
@@ -97,6 +104,8 @@ async def list_nominations(
     if who.whose == "own":
         own = (col(Nomination.uscc) == who.party, col(Nomination.nominated_by_party) == who.party)
         where.append(or_(*own))
+    if wanted.uscc:
+        where.append(col(Nomination.uscc) == wanted.uscc)
     if wanted.state:
         where.append(col(Nomination.state) == wanted.state)
     return await _newest_first(session, Nomination, NominationInList, where, limit, cursor)

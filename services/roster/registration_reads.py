@@ -13,13 +13,14 @@ from shared.pages import Cursor, Limit, Page, page
 from shared.problems import NotFound, refusals
 from shared.rules import Text
 from shared.service import Caller, Session, router
+from shared.uscc import Uscc
 
 steps = router("registrations")
 
 
 @steps.get("/v1/registrations", operation_id="list_registrations", response_model=Page[RegistrationShown])
 async def list_registrations(
-    session: Session, who: Caller, limit: Limit = 50, cursor: Cursor = None
+    session: Session, who: Caller, uscc: Uscc | None = None, limit: Limit = 50, cursor: Cursor = None
 ) -> Response:
     """Registered enterprises, newest first; personal data masked."""
     personal = {"contact", "legal_representative", "phone"}
@@ -29,6 +30,8 @@ async def list_registrations(
     query = select(*columns)
     if who.whose == "own":
         query = query.where(col(Registration.uscc) == who.party)
+    if uscc:
+        query = query.where(col(Registration.uscc) == uscc)
     return await page(
         session, query, order=[col(Registration.id)], limit=limit, cursor=cursor, descending=True
     )

@@ -175,6 +175,7 @@ async def test_the_list_of_applications_shows_own_cases_page_by_page(town: Town)
     assert [row["id"] for row in done(await town.rival.get("/v1/applications"))["items"]] == [other]
     everything = done(await town.office.get("/v1/applications?state=applied"))["items"]
     assert {row["id"] for row in everything} == {*mine, other}
+    assert (await town.office.get("/v1/applications?state=aproved")).status_code == 422
     by_enterprise = done(await town.office.get(f"/v1/applications?uscc={ALPHA}"))["items"]
     assert [row["id"] for row in by_enterprise] == mine[::-1]
     assert by_enterprise[0] == done(await town.alpha.get(f"/v1/applications/{mine[-1]}"))

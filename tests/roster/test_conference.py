@@ -124,6 +124,8 @@ async def test_r07_an_enterprise_nominates_itself_only_and_parties_see_their_own
         assert (await who.get(f"/v1/nominations/{own['id']}")).status_code == 404
     pages = [done(await who.get("/v1/nominations")) for who in (town.alpha, town.bank, town.rival)]
     assert [[item["id"] for item in page["items"]] for page in pages] == [[own["id"]], [by_bank["id"]], []]
+    found = await town.get("/v1/nominations", uscc=BETA)
+    assert [item["id"] for item in found["items"]] == [by_bank["id"]]
 
 
 async def test_r07_only_a_member_unit_votes(town: Town) -> None:

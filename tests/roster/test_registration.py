@@ -81,6 +81,14 @@ async def test_r08_leaving_the_list_does_not_close_the_registration(town: Town) 
     assert (await town.get(f"/v1/registrations/{shown['id']}"))["uscc"] == ALPHA
 
 
+async def test_r08_the_office_finds_a_registration_by_its_code(town: Town) -> None:
+    await town.recognise(ALPHA, BETA)
+    shown = [await register(town, uscc) for uscc in (ALPHA, BETA)]
+    found = await town.get("/v1/registrations", uscc=BETA)
+    assert [row["id"] for row in found["items"]] == [shown[1]["id"]]
+    assert done(await town.alpha.get("/v1/registrations", params={"uscc": BETA}))["items"] == []
+
+
 async def test_r08_personal_data_is_masked_but_for_the_enterprise_and_disclosed_for_a_reason(
     town: Town,
 ) -> None:
