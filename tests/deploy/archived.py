@@ -84,11 +84,15 @@ class Archived:
         finally:
             await connection.close()
 
-    async def archive_all(self) -> None:
-        """Close the present WAL segment and wait until it lies in the archive."""
+    async def close_segment(self) -> str:
+        """Close the present WAL segment, which is then to be archived; its name."""
         # A segment in which nothing happened is not closed.
         await self.ask("SELECT pg_logical_emit_message(false, 'rehearsal', 'close')")
-        segment = await self.ask("SELECT pg_walfile_name(pg_switch_wal())")
+        return await self.ask("SELECT pg_walfile_name(pg_switch_wal())")
+
+    async def archive_all(self) -> None:
+        """Close the present WAL segment and wait until it lies in the archive."""
+        segment = await self.close_segment()
 
         async def there() -> bool:
             return segment in self.segments

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.archived import SCRIPTS, Archived, archived
+from tests.ground import eventually
 
 TIME = "2026-11-24T18:30:00+08:00"
 
@@ -106,6 +108,43 @@ def test_health_is_a_base_backup_younger_than_a_day(it: Archived) -> None:
     yesterday = made.stat().st_mtime - 27 * 3600
     os.utime(made, (yesterday, yesterday))
     assert it.run("healthy.sh").returncode == 1
+
+
+async def test_an_archive_that_fails_is_not_healthy_until_it_is_mended(it: Archived) -> None:
+    it.base_backup()
+    await it.archive_all()
+    assert it.run("healthy.sh").returncode == 0
+    wal = it.backups / "wal"
+    aside = wal.rename(it.backups / "aside")
+    wal.write_text("in the way")
+    await it.close_segment()
+
+    async def failed() -> bool:
+        return await it.ask("SELECT failed_count > 0 FROM pg_stat_archiver") == "True"
+
+    await eventually(failed, "a failure to archive")
+    ill = it.run("healthy.sh")
+    assert ill.returncode == 1
+    assert "archive" in ill.stderr
+    assert it.run("healthy.sh", "24").returncode == 0, "what the schedule asks"
+    wal.unlink()
+    aside.rename(wal)
+    await it.archive_all()
+    assert it.run("healthy.sh").returncode == 0
+
+
+def test_the_schedule_makes_one_at_once_when_there_is_none_and_ends_when_told(tmp_path: Path) -> None:
+    scripts = tmp_path / "scripts"
+    shutil.copytree(SCRIPTS, scripts)
+    (scripts / "base-backup.sh").write_text(
+        '#!/bin/sh\nmkdir -p "$BACKUP_FOLDER/base/20260101T000000Z"\necho made\n'
+    )
+    told = {"PATH": os.environ["PATH"], "BACKUP_FOLDER": str(tmp_path)}
+    with subprocess.Popen([scripts / "schedule.sh"], env=told, stdout=subprocess.PIPE, text=True) as schedule:
+        assert schedule.stdout is not None
+        assert schedule.stdout.readline() == "made\n"
+        schedule.terminate()
+        assert schedule.wait(10) == 0
 
 
 # ── what restore refuses ─────────────────────────────────────────────────────────────────────────

@@ -151,8 +151,11 @@ async def test_the_operator_acts_as_the_owner_of_each_database(it: Installation)
 async def test_the_backup_copies_the_cluster_and_reads_no_table(it: Installation, tmp_path: Path) -> None:
     assert it.base_backup(tmp_path / "copy") == ""
     assert (tmp_path / "copy" / "PG_VERSION").exists()
-    with pytest.raises(asyncpg.PostgresError):
-        await it.connect("backup", "lending")
+    for name in SERVICES:
+        with pytest.raises(asyncpg.PostgresError):
+            await it.connect("backup", name)
+    archiver = "SELECT archived_count FROM pg_stat_archiver"
+    assert await it.ask("backup", "postgres", archiver) == "0", "what the health check asks"
 
 
 async def test_again_it_changes_a_password_and_keeps_what_is_there(it: Installation) -> None:
