@@ -69,7 +69,7 @@ def code_in(cell: Any) -> str:
             "代码被存成了数字，超过 15 位的数字已丢失：请把该列设为“文本”格式后重新填写",
             "the code was stored as a number, which keeps 15 digits only: format the column as text",
         )
-    code = uscc.tidy(cell)
+    code = uscc.tidy(written(cell))
     if uscc.is_true(code):
         return code
     words = uscc.fault(code) if code else Text("未填", "is missing")

@@ -240,6 +240,9 @@ GOOD = {
     "characters nobody sees": table(
         (f"{ALPHA[:8]}\u200b{ALPHA[8:]}\ufeff", "企业\u200b甲"), (BETA, "企业乙")
     ),
+    "characters no database keeps": files.workbook(
+        (f"{ALPHA[:8]}\x00{ALPHA[8:]}", "企\x00业甲"), (BETA, "企业乙")
+    ),
     "blank rows between": files.workbook((ALPHA, "企业甲"), ("", " "), (BETA, "企业乙"), ("", "")),
     "other words for the columns": files.workbook(headers=("社会信用代码*", "单位名称（全称）")),
     "utf-8": table(*files.LINES).removeprefix(b"\xef\xbb\xbf"),
