@@ -189,9 +189,20 @@ class KafkaBus:
         consumer = AIOKafkaConsumer(**self.connection.options(), enable_auto_commit=False)
         await consumer.start()
         try:
-            for topic, partitions in (await self._partitions(topics)).items():
-                async for batch in _whole(consumer, topic, partitions):
-                    yield batch
+            partitions = [
+                TopicPartition(topic, number)
+                for topic, numbers in (await self._partitions(topics)).items()
+                for number in numbers
+            ]
+            begins, ends = (
+                await consumer.beginning_offsets(partitions),
+                await consumer.end_offsets(partitions),
+            )
+            for partition in partitions:
+                if begins[partition] < ends[partition]:
+                    consumer.assign([partition])
+                    async for batch in _up_to(consumer, partition, begins[partition], ends[partition]):
+                        yield [received(message) for message in batch]
         finally:
             await _stop(consumer)
 
@@ -314,23 +325,20 @@ def _letter(message: Any) -> DeadLetter:
     )
 
 
-async def _whole(
-    consumer: AIOKafkaConsumer, topic: str, partitions: Sequence[int]
-) -> AsyncIterator[list[Received]]:
-    """Every record of a topic, partition after partition: in order per key."""
-    for number in partitions:
-        partition = TopicPartition(topic, number)
-        consumer.assign([partition])
-        async for batch in _from(consumer, partition, 0):
-            yield [received(message) for message in batch]
-
-
 async def _from(
     consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int
 ) -> AsyncIterator[list[Any]]:
     """The messages of one assigned partition from an offset to its present end."""
     end = (await consumer.end_offsets([partition]))[partition]
     start = max(offset, (await consumer.beginning_offsets([partition]))[partition])
+    async for batch in _up_to(consumer, partition, start, end):
+        yield batch
+
+
+async def _up_to(
+    consumer: AIOKafkaConsumer, partition: TopicPartition, start: int, end: int
+) -> AsyncIterator[list[Any]]:
+    """The messages of one assigned partition from an offset to before another."""
     consumer.seek(partition, start)
     while start < end:
         batches = await consumer.getmany(partition, timeout_ms=1000, max_records=1000)

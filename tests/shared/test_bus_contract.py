@@ -243,3 +243,18 @@ async def test_a_closed_bus_can_be_opened_anew_with_everything_still_there(
     resumed = await anew.subscribe(group, [topic])
     assert numbers(await take(resumed, 1)) == [2]
     await resumed.close()
+
+
+async def test_where_a_group_stands_can_be_read_and_set(open_bus: Open, topic: str, group: str) -> None:
+    bus = await open_bus()
+    await bus.publish([fact(topic, number) for number in range(1, 6)])
+    assert await bus.places(group, [topic]) == {}
+    records = [record async for batch in bus.history([topic]) for record in batch]
+    third = records[2]
+    await bus.set_places(group, {(topic, third.partition): third.offset})
+    assert await bus.places(group, [topic]) == {(topic, third.partition): third.offset}
+    subscription = await bus.subscribe(group, [topic])
+    assert numbers(await take(subscription, 3)) == [3, 4, 5]
+    await subscription.commit(records)
+    await subscription.close()
+    assert await bus.places(group, [topic]) == {(topic, third.partition): records[-1].offset + 1}
