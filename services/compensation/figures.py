@@ -56,6 +56,7 @@ def compute_anew(claim: Claim, loan: CoveredLoan, today: date) -> Loss:
     """The record's principal, and interest as stated but at most as computed now, up to the claim's day."""
     computed = computed_loss(loan, claim.claimed_on)
     loss = Loss(computed.principal_fen, min(claim.stated_interest_fen, computed.interest_fen))
+    claim.computed_interest_fen = computed.interest_fen  # the voters see it, claimed in full or not
     if loss != claim.loss or loan.security_type != claim.security_type:
         _take_over(claim, loan, loss, computed, today)
     return loss

@@ -223,3 +223,14 @@ async def test_an_older_position_never_replaces_a_newer_one(town: Town) -> None:
     new = loan.repaid(10_000_000)
     await town.it.hear(new, old.model_copy(update={"event_id": uuid4()}))
     assert (await town.shown(claim_id))["principal"] == "800000.00"
+
+
+async def test_r41_what_is_computed_follows_the_record_also_when_less_is_claimed(town: Town) -> None:
+    """The claim stays as it was, and its ballots stand; but the voters see what is computed today."""
+    loan = await town.overdue(Loan(100_000_00, 450_00))
+    claim = (await town.claim(loan, interest="100.00")).json()
+    await town.vote(claim["id"], UNITS[0])
+    await town.it.hear(loan.repaid(0, 200_00))
+    shown = await town.shown(claim["id"])
+    assert (shown["interest"], shown["computed_interest"], shown["figures"]) == ("100.00", "250.00", 1)
+    assert [ballot["choice"] for ballot in shown["ballots"]].count("approve") == 1
