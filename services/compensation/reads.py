@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlmodel import col
 from starlette.responses import Response
 
-from services.compensation.claim import DECIDED_FOR, Claim, Payment, Receipt, Recovery, WriteOff
+from services.compensation.claim import DECIDED_FOR, Ballot, Claim, Payment, Receipt, Recovery, WriteOff
 from services.compensation.covered_loan import CoveredLoan
 from services.compensation.docket import no_such_case
 from services.compensation.shown import ClaimShown, RecoveryShown, WriteOffShown, recovery_shown, show
@@ -110,7 +110,8 @@ def own(who: Principal) -> list[ColumnElement[bool]]:
 def _still_open(what: Open | None, who: Principal) -> list[ColumnElement[bool]]:
     """R-80: what waits for the caller."""
     if what == "ballots":
-        return [col(Claim.state).in_(("submitted", "meeting"))]
+        voted = exists().where(col(Ballot.case_id) == col(Claim.id), col(Ballot.unit) == who.party)
+        return [col(Claim.state).in_(("submitted", "meeting")), ~voted]
     if what == "credit_record":
         return [CREDIT_RECORD_OPEN]
     if what is None:

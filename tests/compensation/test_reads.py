@@ -89,6 +89,10 @@ async def test_r80_lists_show_what_waits_for_whom(town: Town) -> None:
     recovery = (await town.recover(paid, "1000.00")).json()
     await town.receive(recovery, "guarantor")
     assert await ids(town.members[UNITS[0]], open="ballots") == [voting]
+    await town.vote(voting, UNITS[0])
+    assert await ids(town.members[UNITS[0]], open="ballots") == []
+    assert await ids(town.members[UNITS[1]], open="ballots") == [voting]
+    assert await ids(town.office, open="ballots") == [voting]
     assert await ids(town.finance, open="payout") == [paying["id"]]
     assert await ids(town.guarantor, open="payout") == []
     assert await ids(town.office, open="payout") == [paying["id"]]
