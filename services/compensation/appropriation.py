@@ -30,6 +30,7 @@ class AppropriateFunds(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        str_strip_whitespace=True,
         json_schema_extra={"examples": [{"amount": "20000000.00", "document": "平财预〔2026〕18号"}]},
     )
 

@@ -25,6 +25,7 @@ class ConfirmCreditRecord(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        str_strip_whitespace=True,
         json_schema_extra={"examples": [{"recorded_on": "2026-03-25", "reference": "ZX-2026-0088"}]},
     )
 

@@ -34,7 +34,9 @@ class CastClaimBallot(CastBallot):
     """A unit's ballot on a claim. `figures` is the version of the figures the voter saw."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"choice": "approve", "comment": "", "figures": 1}]}
+        extra="forbid",
+        str_strip_whitespace=True,
+        json_schema_extra={"examples": [{"choice": "approve", "comment": "", "figures": 1}]},
     )
 
 
@@ -43,6 +45,7 @@ class ClaimMeetingOutcome(MeetingOutcome):
 
     model_config = ConfigDict(
         extra="forbid",
+        str_strip_whitespace=True,
         json_schema_extra={
             "examples": [
                 {"outcome": "approved", "minutes_number": "平科贷会〔2026〕3号", "held_on": "2026-03-02"}

@@ -35,6 +35,7 @@ class RecordPayment(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        str_strip_whitespace=True,
         json_schema_extra={"examples": [{"paid_on": "2026-03-20", "voucher": "支付令2026-0312"}]},
     )
 

@@ -32,6 +32,7 @@ class ConfirmReceipt(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        str_strip_whitespace=True,
         json_schema_extra={"examples": [{"received_on": "2026-06-12", "voucher": "进账单0612"}]},
     )
 

@@ -25,7 +25,9 @@ class ReturnClaim(BaseModel):
     """Why the claim goes back."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"reasons": "缺少催收记录，请补充"}]}
+        extra="forbid",
+        str_strip_whitespace=True,
+        json_schema_extra={"examples": [{"reasons": "缺少催收记录，请补充"}]},
     )
 
     reasons: Annotated[str, Field(min_length=1, max_length=2000)]
@@ -62,6 +64,8 @@ async def resubmit_claim(
     claim, loan = await take_up(session, claim_id, who)
     MOVES.after(claim.state, "resubmit", rule="R-49")
     await may_claim(session, loan, today)
+    assert loan.overdue_since is not None
+    claim.overdue_since = loan.overdue_since
     figures.state(claim, loan, Loss(body.principal, body.interest), today)
     claim.statement = body.statement or claim.statement
     claim.reason = None

@@ -40,7 +40,9 @@ LOSS: dict[str, JsonValue] = {
 class StateLoss(BaseModel):
     """The unpaid principal on record, and interest within the agreed term: no penalty, no compound."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [LOSS]})
+    model_config = ConfigDict(
+        extra="forbid", str_strip_whitespace=True, json_schema_extra={"examples": [LOSS]}
+    )
 
     principal: NonNegative
     interest: NonNegative
@@ -50,7 +52,9 @@ class StateLoss(BaseModel):
 class SubmitClaim(StateLoss):
     """A claim for one of the institution's own loans. `new_facts`: when an earlier one was declined."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"loan_id": LOAN, **LOSS}]})
+    model_config = ConfigDict(
+        extra="forbid", str_strip_whitespace=True, json_schema_extra={"examples": [{"loan_id": LOAN, **LOSS}]}
+    )
 
     loan_id: UUID
     new_facts: str | None = Field(default=None, min_length=1, max_length=4000)

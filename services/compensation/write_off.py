@@ -37,6 +37,7 @@ class RequestWriteOff(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        str_strip_whitespace=True,
         json_schema_extra={
             "examples": [
                 {
@@ -56,7 +57,9 @@ class RequestWriteOff(BaseModel):
 class DecideWriteOff(BaseModel):
     """Finance's decision; a reason when it declines."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"decision": "approved"}]})
+    model_config = ConfigDict(
+        extra="forbid", str_strip_whitespace=True, json_schema_extra={"examples": [{"decision": "approved"}]}
+    )
 
     decision: Literal["approved", "declined"]
     reason: Annotated[str, Field(max_length=2000)] = ""

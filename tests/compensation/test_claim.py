@@ -16,7 +16,7 @@ from shared.events import (
     LoanCorrected,
     RateExceptionDecided,
 )
-from tests.compensation.town import BANK, MATURES, OTHER_USCC, RIVAL, Loan, Town
+from tests.compensation.town import BANK, MATURES, OTHER_USCC, RIVAL, UNITS, Loan, Town
 from tests.ground import DAY, key
 
 
@@ -242,3 +242,33 @@ async def test_the_same_key_submits_once(town: Town) -> None:
     assert answers[0].json() == answers[1].json()
     assert RIVAL != BANK
     assert len(await town.it.announced(ClaimSubmitted)) == 1
+
+
+@pytest.mark.parametrize("blank", [" ", "\u3000", "\n"])
+async def test_r49_blanks_are_neither_new_facts_nor_reasons(town: Town, blank: str) -> None:
+    loan = await town.overdue(Loan(100_000_00))
+    first = await town.claimed(loan)
+    returned = await town.office.post(f"/v1/claims/{first}/return", json={"reasons": blank}, headers=key())
+    assert (returned.status_code, returned.json()["errors"][0]["pointer"]) == (422, "#/reasons")
+    await town.vote(first, UNITS[0], "object")
+    outcome = {"outcome": "declined", "minutes_number": "3", "held_on": DAY.isoformat()}
+    address = f"/v1/claims/{first}/meeting-outcome"
+    assert (await town.office.post(address, json=outcome | {"minutes_number": blank})).status_code == 422
+    assert (await town.office.post(address, json=outcome)).json()["state"] == "declined"
+    again = await town.claim(loan, new_facts=blank)
+    assert (again.status_code, again.json()["errors"][0]["pointer"]) == (422, "#/new_facts")
+
+
+async def test_r49_a_claim_mended_after_the_oldest_due_was_paid_names_the_overdue_as_it_stands(
+    town: Town,
+) -> None:
+    earlier = MATURES - timedelta(days=40)
+    loan = await town.overdue(Loan(100_000_00, 450_00, overdue_since=earlier))
+    claim = (await town.claim(loan)).json()
+    assert claim["overdue_since"] == earlier.isoformat()
+    await town.office.post(f"/v1/claims/{claim['id']}/return", json={"reasons": "缺材料"}, headers=key())
+    loan.overdue_since = MATURES
+    await town.it.hear(loan.repaid(0, 100_00))
+    loss = {"principal": "100000.00", "interest": "350.00"}
+    mended = await town.bank.post(f"/v1/claims/{claim['id']}/resubmission", json=loss, headers=key())
+    assert (mended.status_code, mended.json()["overdue_since"]) == (200, MATURES.isoformat())
