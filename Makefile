@@ -31,10 +31,11 @@ test-large: .venv/dev  ## the same tests at full size: 100,000 rows, 2,000 histo
 chaos: .venv/dev  ## kill -9 at every point, and restarts, at full size
 	@$(BIN)/python -m pytest tests/faults -m "" $(ARGS)
 
-check: .venv/dev  ## format, lint, types, walls
+check: .venv/dev  ## format, lint, types, walls, Dockerfile
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/hadolint deploy/Dockerfile
 
 bench: .venv/dev  ## measure against floors of the same run; prints ratios
 	@$(BIN)/python -m bench $(ARGS)
