@@ -54,7 +54,7 @@ class Remote:
         try:
             return (await self._get("/readyz"))[1]
         except (OSError, ValueError) as error:
-            return {"status": "unready", "day": None, "faults": [type(error).__name__]}
+            return {"status": "away", "day": None, "faults": [type(error).__name__]}
 
     async def forward(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange, status, headers = await self._begin(scope, receive)

@@ -29,7 +29,7 @@ class Upstream(Protocol):
         """The service's own OpenAPI document. Raises OSError or ValueError."""
 
     async def ready(self) -> dict[str, Any]:
-        """The service's /readyz answer."""
+        """The service's /readyz answer; `away` is the status of one that does not give it."""
 
     async def forward(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and its answer back, both as they come. Raises Unavailable,

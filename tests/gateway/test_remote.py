@@ -187,7 +187,7 @@ async def test_a_service_that_is_away_is_a_problem_that_says_nothing_changed(
             assert answer.status_code == 503
             assert answer.json()["title"] == title
             assert answer.headers["retry-after"] == "2"
-        assert (await remote.ready())["status"] == "unready"
+        assert (await remote.ready())["status"] == "away"
     finally:
         await running.__aexit__(None, None, None)
 
