@@ -75,7 +75,10 @@ def decode(cursor: str, kinds: Sequence[type]) -> list[object]:
         raise InvalidInput(
             Text("cursor 无效：请原样使用上一页的 next_cursor", "cursor must be a next_cursor as given"),
             errors=[
-                {"pointer": "#/cursor", "detail": "不是本列表的 next_cursor / not a cursor of this list"}
+                {
+                    "pointer": "#/cursor",
+                    "detail": Text("不是本列表的 next_cursor", "not a cursor of this list"),
+                }
             ],
         ) from error
 

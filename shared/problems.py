@@ -27,10 +27,11 @@ log = logging.getLogger("kechuang.problems")
 
 
 class FieldError(TypedDict, total=False):
-    """One wrong member of the request: JSON Pointer (RFC 6901), what is wrong, and its rule."""
+    """One wrong member of the request: JSON Pointer (RFC 6901), what is wrong (a sentence in both
+    languages, or signs that need none), and its rule."""
 
     pointer: str
-    detail: str
+    detail: str | Text
     rule: str
 
 
@@ -78,9 +79,14 @@ class Refusal(Exception):
             "instance": instance,
             "rule": self.rule,
             "article": self.article,
-            "errors": self.errors or None,
+            "errors": [_said(error, language) for error in self.errors] or None,
         } | self.facts
         return {name: value for name, value in members.items() if value is not None}
+
+
+def _said(error: FieldError, language: Language) -> dict[str, Any]:
+    detail = error["detail"]
+    return {**error, "detail": detail.say(language) if isinstance(detail, Text) else detail}
 
 
 class Unauthenticated(Refusal):

@@ -86,9 +86,7 @@ async def appropriate_funds(
     """Put money into the fund: it is available at once."""
     value_date = body.appropriated_on or today
     day = policy.within(value_date, None, today, "R-48", "M-五(一)")
-    uphold(
-        day, AppropriationDayImpossible, errors=[{"pointer": "#/appropriated_on", "detail": day.reason.en}]
-    )
+    uphold(day, AppropriationDayImpossible, errors=[{"pointer": "#/appropriated_on", "detail": day.reason}])
     await fund.lock(session)
     entry = fund.book(
         session, "appropriation", body.amount, today, Voucher(value_date, body.document, who.name)

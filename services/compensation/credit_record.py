@@ -65,7 +65,7 @@ async def confirm_credit_record(
         )
         raise NoSuchDuty(words, rule="R-51", article="M-五(三)")
     day = policy.within(body.recorded_on, claim.overdue_since, today, "R-51", "M-五(三)")
-    uphold(day, RecordDayImpossible, errors=[{"pointer": "#/recorded_on", "detail": day.reason.en}])
+    uphold(day, RecordDayImpossible, errors=[{"pointer": "#/recorded_on", "detail": day.reason}])
     claim.credit_recorded_on, claim.credit_reference = body.recorded_on, body.reference
     trace(session, claim, "credit_record", day=today, by=who.name, facts={"reference": body.reference})
     announce(

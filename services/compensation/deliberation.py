@@ -119,7 +119,7 @@ async def record_claim_meeting(
     claim, loan = await take_up(session, claim_id, who)
     MOVES.after(claim.state, "decline", rule="R-45")  # both outcomes need a meeting that was called
     day = policy.within(body.held_on, claim.figures_since, today, "R-45", "M-七(一)")
-    uphold(day, MeetingDayImpossible, errors=[{"pointer": "#/held_on", "detail": day.reason.en}])
+    uphold(day, MeetingDayImpossible, errors=[{"pointer": "#/held_on", "detail": day.reason}])
     claim.minutes_number = body.minutes_number
     if body.outcome == "approved":
         await approve(session, claim, loan, Decision(body.held_on, today, who.name))

@@ -120,7 +120,7 @@ async def _payable(
         )
     MOVES.after(claim.state, "pay", rule="R-47")
     day = policy.within(paid_on, claim.approved_on, today, "R-47", "M-七(一)")
-    uphold(day, PaymentDayImpossible, errors=[{"pointer": "#/paid_on", "detail": day.reason.en}])
+    uphold(day, PaymentDayImpossible, errors=[{"pointer": "#/paid_on", "detail": day.reason}])
 
 
 async def payments_of(session: AsyncSession, claim: Claim) -> dict[str, Payment]:

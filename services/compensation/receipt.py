@@ -67,7 +67,7 @@ async def confirm_receipt(
     party = "fund" if "finance" in who.roles else "guarantor"
     amount = await _open_share(session, recovery, party)
     day = policy.within(body.received_on, recovery.received_on, today, "R-60", "M-七(二)")
-    uphold(day, ReceiptDayImpossible, errors=[{"pointer": "#/received_on", "detail": day.reason.en}])
+    uphold(day, ReceiptDayImpossible, errors=[{"pointer": "#/received_on", "detail": day.reason}])
     if party == "fund":
         await _book(session, recovery, amount, today, fund.Voucher(body.received_on, body.voucher, who.name))
     session.add(

@@ -108,7 +108,7 @@ async def _recordable(session: AsyncSession, claim: Claim, body: RecordRecovery,
             article="M-七(二)",
         )
     day = policy.within(body.received_on, claim.overdue_since, today, "R-60", "M-七(二)")
-    uphold(day, RecoveryDayImpossible, errors=[{"pointer": "#/received_on", "detail": day.reason.en}])
+    uphold(day, RecoveryDayImpossible, errors=[{"pointer": "#/received_on", "detail": day.reason}])
     same = select(col(Recovery.number)).where(
         col(Recovery.claim_id) == claim.id, col(Recovery.voucher) == body.voucher
     )

@@ -109,7 +109,7 @@ async def request_write_off(
         raise AlreadyRequested(words, rule="R-61", article="M-七(二)")
     MOVES.after(claim.state, "write_off", rule="R-61")
     day = policy.within(body.evidence_date, None, today, "R-61", "M-七(二)")
-    uphold(day, EvidenceDayImpossible, errors=[{"pointer": "#/evidence_date", "detail": day.reason.en}])
+    uphold(day, EvidenceDayImpossible, errors=[{"pointer": "#/evidence_date", "detail": day.reason}])
     row = WriteOff(
         id=new_id(),
         claim_id=claim.id,

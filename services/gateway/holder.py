@@ -72,4 +72,4 @@ def _check_party(role: str, party: str | None, today: date) -> None:
 
 
 def _wrong(member: str, what: Text) -> InvalidInput:
-    return InvalidInput(what, errors=[{"pointer": f"#/{member}", "detail": what.en}])
+    return InvalidInput(what, errors=[{"pointer": f"#/{member}", "detail": what}])

@@ -43,7 +43,7 @@ def demand_strength(password: str, name: str) -> None:
                 f"密码太简单：至少 {DIFFERENT_CHARACTERS} 种不同字符，且不含用户名",
                 f"Too easy: {DIFFERENT_CHARACTERS} different characters at least, not the account's name",
             ),
-            errors=[{"pointer": "#/password", "detail": "too easy"}],
+            errors=[{"pointer": "#/password", "detail": Text("太简单", "too easy")}],
         )
 
 

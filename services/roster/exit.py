@@ -75,7 +75,7 @@ def _cause(who: Principal, body: GiveExit) -> Cause:
         raise InvalidInput(
             Text("按联席会议决定办理退出，须填写纪要编号", "Name the minutes of the conference's decision"),
             rule="R-11",
-            errors=[{"pointer": "#/minutes_number", "detail": "required"}],
+            errors=[{"pointer": "#/minutes_number", "detail": Text("必填", "is required")}],
         )
     return "conference_decision"
 

@@ -102,7 +102,8 @@ def _form_holds(form: ImportForm, today: date) -> None:
         uphold(policy.may_be_imported(form.category, measures_on(today)), NotToBeImported)
     wrong: list[FieldError] = []
     if form.kind == "d_class" and form.category is not None:
-        wrong.append({"pointer": "#/category", "detail": "D 类名单没有类别 / a D-class list has no category"})
+        none = Text("D 类名单没有类别", "a D-class list has no category")
+        wrong.append({"pointer": "#/category", "detail": none})
     for name in ("issued_on", "valid_from", "valid_to"):
         day = getattr(form, name)
         if day is not None and not EARLIEST <= day <= LATEST:

@@ -53,6 +53,16 @@ async def test_r47_a_payment_lies_between_approval_and_today(town: Town) -> None
         assert (answer.status_code, answer.json()["rule"]) == (422, "R-47")
 
 
+async def test_what_is_wrong_with_a_member_is_said_in_the_reader_s_language(town: Town) -> None:
+    await town.fund()
+    claim = await town.approved(await town.overdue(Loan(100_000_000)))
+    body = {"paid_on": (DAY + timedelta(days=1)).isoformat(), "voucher": "1"}
+    for language, words in (("zh", "日期须在"), ("en", "The day must lie")):
+        finance = town.it.client("finance", "member", party="czj", language=language)
+        answer = await finance.post(f"/v1/claims/{claim['id']}/payments", json=body)
+        assert answer.json()["errors"][0]["detail"].startswith(words)
+
+
 async def test_r47_nothing_is_paid_before_the_approval(town: Town) -> None:
     await town.fund()
     claim_id = await town.claimed(await town.overdue(Loan(100_000_000)))
