@@ -16,7 +16,6 @@ from services.lending import account_rows, exposure, policy, posting
 from services.lending.account import Account, about
 from services.lending.cure import cure_or_settle
 from services.lending.loan import Repayment
-from services.lending.overdue_day import keep_overdue_day
 from services.lending.posting import (
     ItIsARecovery,
     Line,
@@ -113,7 +112,8 @@ class Ledger:
             )
         if held.loan.state == "renewed" and original.principal_fen:
             raise NotReversible(Text("该贷款已由续贷接替", "Another loan has taken this one's place"))
-        if held.loan.state == "settled":
+        settled_on = held.loan.settled_on
+        if settled_on is not None:
             held.move("reopen", "R-27")
             held.loan.settled_on = None
         else:
@@ -131,7 +131,8 @@ class Ledger:
             **about(held.loan, self.today),
         )
         announce(self.session, event)
-        keep_overdue_day(held, self.today, self.calendar)
+        # Where no more than a surplus went back, the loan is settled still.
+        cure_or_settle(self.session, held, settled_on or original.value_date, self.today, self.calendar)
         return row
 
     def _row(self, line: Line, principal_fen: int, interest_fen: int, value_date: date) -> Repayment:

@@ -162,6 +162,19 @@ async def test_r27_reversing_what_settled_a_loan_opens_it_again(town: Town) -> N
     assert (await town.loan(loan))["overdue_since"] == "2026-04-02"
 
 
+async def test_r27_reversing_a_surplus_leaves_a_settled_loan_settled(town: Town) -> None:
+    loan = await town.lend("1000.00")
+    await town.move_to(date(2026, 3, 12))
+    twice = done(await town.repay(loan, "0.00", "1.00"))
+    done(await town.repay(loan, "1000.00", "1.00"))
+    await town.move_to(date(2026, 3, 13))
+    done(await reverse(town, twice))
+    shown = await town.loan(loan)
+    assert (shown["state"], shown["settled_on"]) == ("settled", "2026-03-12")
+    told = [type(e) for e in await town.it.announced() if isinstance(e, RepaymentReversed | LoanSettled)]
+    assert told == [LoanSettled, RepaymentReversed, LoanSettled]
+
+
 async def test_r32_a_reversal_that_undoes_a_cure_makes_the_loan_overdue_from_the_same_day(
     town: Town,
 ) -> None:
