@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from services import city, demo_data
 from services.gateway.app import create as create_gateway
 from services.gateway.remote import Remote
+from services.patience import Patience
 from shared import logs, tracing
 from shared.bus import Bus
 from shared.clock import Clock, SandboxClock, SystemClock
@@ -224,6 +225,7 @@ def _server(settings: Settings, app: FastAPI) -> uvicorn.Server:
         server_header=False,
         timeout_graceful_shutdown=5,
         backlog=512,
+        http=Patience,
     )
     return uvicorn.Server(config)
 
