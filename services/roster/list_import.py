@@ -68,6 +68,7 @@ async def import_list(
     """Take in a list's file. What the form says holds for every row that does not say otherwise. The
     answer comes at once; `GET` its Location for how far the work is and what it led to."""
     _form_holds(form, here.clock.today())
+    await form.file.seek(0)  # a command that is run anew finds it read to its end
     content = await form.file.read()
     if len(content) > LARGEST:
         raise TooLarge(

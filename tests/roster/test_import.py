@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from python_calamine import CalamineWorkbook
 from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
 
 from bench.recognition_list import HEADERS, code, rows, xlsx
 from bench.recognition_list import text as csv_of
 from services.roster import import_apply
 from services.roster.app import SERVICE
 from services.roster.list_file import open_sheet
-from shared import plumbing
+from shared import idempotency, plumbing
 from shared.events import EnterpriseListed
 from shared.service import World, create_app
 from tests.ground import Databases, alone, key
@@ -442,3 +443,21 @@ async def test_r06_a_large_import_goes_on_while_others_are_answered(town: Town, 
     again = await town.upload(content, "large.xlsx", document_no="甲")
     assert {name: again[name] for name in changes} == changes
     assert len(await town.it.announced(EnterpriseListed)) == job["added"] + 1
+
+
+async def test_r06_an_import_that_is_run_anew_takes_in_the_whole_file(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first run was lost with the connection; the file's reading had come to its end."""
+    keep = idempotency.keep
+    lost: list[int] = []
+
+    def lost_once(*kept: Any) -> None:
+        if not lost:
+            lost.append(1)
+            raise DBAPIError("", None, ConnectionResetError(), connection_invalidated=True)
+        keep(*kept)
+
+    monkeypatch.setattr(idempotency, "keep", lost_once)
+    job = await town.recognise(ALPHA, BETA)
+    assert (lost, job["added"]) == ([1], 2)
