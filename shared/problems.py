@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -271,6 +272,12 @@ async def _of_database(request: Request, error: Exception) -> Response:
     return render(request, InvalidInput(what))
 
 
+async def _all_in_use(request: Request, _error: Exception) -> Response:
+    """No connection of ours came free in time: the command was not begun, or is rolled back."""
+    words = Text("系统繁忙，未作任何更改，请稍后重发", "Too busy; nothing changed; send again in a moment")
+    return render(request, Unavailable(words, headers={"Retry-After": "2"}))
+
+
 def install(app: FastAPI) -> None:
     """Make every failure of the app a problem document; FastAPI's own 422 echoes input: replaced."""
 
@@ -307,6 +314,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Refusal, refused)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(DBAPIError, _of_database)
+    app.add_exception_handler(PoolTimeout, _all_in_use)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, broken)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 import pytest
 from joserfc import jwt
@@ -13,6 +15,7 @@ from joserfc.jwk import ECKey
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared import audit
 from shared.events import GuarantorAdmitted
@@ -38,6 +41,23 @@ async def test_a_command_commits_rows_event_and_audit_together(it: Alone) -> Non
     assert await count(it, Box) == await count(it, outbox) == await count(it, audit_table) == 1
     [event] = await it.announced(GuarantorAdmitted)
     assert str(event.guarantor_id) == made.json()["id"]
+
+
+async def test_who_gets_no_connection_in_time_is_told_to_come_again(
+    it: Alone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = it.running.database.engine
+    monkeypatch.setattr(engine.pool, "_timeout", 0.05)
+    async with AsyncExitStack() as held:
+        with suppress(PoolTimeout):
+            while True:
+                await held.enter_async_context(engine.connect())
+        for answer in (
+            await it.client("office").post("/v1/boxes", json=box()),
+            await it.client("office").get(f"/v1/heard/{UUID(int=1)}"),
+        ):
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert await count(it, Box) == 0
 
 
 async def test_a_refused_command_leaves_nothing(it: Alone) -> None:
