@@ -159,7 +159,7 @@ class KafkaBus:
                     for topic, key, value, headers in messages
                 ]
                 await asyncio.gather(*sent)
-        except (KafkaError, TimeoutError):
+        except (KafkaError, TimeoutError, asyncio.CancelledError):
             await self._throw_away(producer)
             raise
 
@@ -424,7 +424,22 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 async def _stop(part: AIOKafkaProducer | AIOKafkaConsumer) -> None:
-    """Stop with a limit: aiokafka's own stop can wait for ever when the brokers are away."""
-    with suppress(Exception):
-        async with asyncio.timeout(STOP_SECONDS):
-            await part.stop()
+    """Stop with a limit, in a task apart. With brokers away aiokafka's own stop can wait for ever, swallow
+    the cancellation that is to end it, or let out the cancellation of a task of its own, which would end
+    ours as if somebody had asked for it."""
+    stopping = asyncio.create_task(part.stop())
+    _stopping.add(stopping)
+    stopping.add_done_callback(_stopped)
+    done, _ = await asyncio.wait([stopping], timeout=STOP_SECONDS)
+    if not done:
+        stopping.cancel()
+
+
+_stopping: set[asyncio.Task[None]] = set()
+"""Held, because the loop itself holds tasks only weakly."""
+
+
+def _stopped(stopping: asyncio.Task[None]) -> None:
+    _stopping.discard(stopping)
+    if not stopping.cancelled() and (error := stopping.exception()) is not None:
+        log.info("stopping a client of the brokers: %r", error)

@@ -374,6 +374,13 @@ async def _keep_running(name: str, loop: Loop, failures: Count[str]) -> None:
         began = asyncio.get_running_loop().time()
         try:
             await loop()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody asked: a library let the cancellation of a task of its own out.
+            failures[name] += 1
+            log.warning("%s was cancelled from within and begins anew", name)
         except Exception:
             failures[name] += 1
             log.exception("%s ended and begins anew", name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -13,6 +14,7 @@ from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event
 from cloudevents.core.formats.json import JSONFormat
 
 from deploy.kafka.broker import PASSWORD, USER, Broker
+from shared import kafka_bus
 from shared.bus import Outgoing, Received
 from shared.kafka_bus import Connection, KafkaBus, headers_of
 
@@ -134,3 +136,36 @@ async def test_after_a_broker_was_killed_and_came_back_publishing_and_reading_go
             await anew.close()
     assert {record.event_id.int for record in second} == {2}
     await bus.close()
+
+
+class Stubborn:
+    """A client of the brokers whose stop goes wrong in one of the ways aiokafka's does."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    async def stop(self) -> None:
+        if self.how == "lets a cancellation out":
+            raise asyncio.CancelledError
+        if self.how == "fails":
+            raise KafkaError
+        while True:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            if self.how == "ends when cancelled":
+                return
+            self.how = "ends when cancelled"  # the first cancellation is swallowed
+
+
+@pytest.mark.parametrize("how", ["lets a cancellation out", "fails", "swallows a cancellation"])
+async def test_stopping_a_client_ends_in_time_and_ends_nobody_else(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_bus, "STOP_SECONDS", 0.01)
+    stubborn = Stubborn(how)
+    async with asyncio.timeout(5):
+        await kafka_bus._stop(stubborn)  # type: ignore[arg-type]
+    while kafka_bus._stopping:
+        task = next(iter(kafka_bus._stopping))
+        task.cancel()
+        await asyncio.wait([task], timeout=0.01)

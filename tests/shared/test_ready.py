@@ -270,7 +270,11 @@ async def test_a_consumer_that_nothing_reaches_begins_anew_and_is_seen_as_stuck_
     looked.close()
 
 
-async def test_a_background_task_that_ends_begins_anew_and_is_counted(it: Alone) -> None:
+@pytest.mark.parametrize("how", [OSError("broken on purpose"), asyncio.CancelledError()])
+async def test_a_background_task_that_ends_begins_anew_and_is_counted(
+    it: Alone, how: BaseException
+) -> None:
+    """Also one that a library cancelled from within: nobody asked for its end."""
     from shared.service import _keep_running
 
     runs = 0
@@ -279,10 +283,11 @@ async def test_a_background_task_that_ends_begins_anew_and_is_counted(it: Alone)
         nonlocal runs
         runs += 1
         if runs == 1:
-            raise OSError("broken on purpose")
+            raise how
         await asyncio.Event().wait()
 
     failures = it.running.works.failures
+    before = failures["breaking"]
     task = asyncio.create_task(_keep_running("breaking", breaks_once, failures))
 
     async def again() -> bool:
@@ -290,9 +295,9 @@ async def test_a_background_task_that_ends_begins_anew_and_is_counted(it: Alone)
 
     await eventually(again)
     task.cancel()
-    assert failures["breaking"] == 1
+    assert failures["breaking"] == before + 1
     shown = (await it.running.metrics.exposition()).decode()
-    assert 'kechuang_background_failures_total{service="roster",task="breaking"} 1.0' in shown
+    assert f'kechuang_background_failures_total{{service="roster",task="breaking"}} {before + 1}.0' in shown
 
 
 # ── the probe ────────────────────────────────────────────────────────────────────────────────────
