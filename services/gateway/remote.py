@@ -13,6 +13,7 @@ from services.gateway.exchange import Exchange
 from services.gateway.pool import AllInUse, Limits, Pool
 from services.gateway.upstreams import CallerGone, NoAnswerInTime
 from services.gateway.wire import Broken, Headers
+from shared.clock import SANDBOX_DAY
 from shared.problems import Refusal, Unavailable
 from shared.rules import Text
 
@@ -26,6 +27,9 @@ NOT_ANSWERED_ON = HOP_BY_HOP | {b"date", b"server"}
 FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 """What says where a body ends. `Connection` may not name it away: the service would take the rest of the
 body for a request of its own, which nobody has looked at, and whose answer another caller would get."""
+MARKS = frozenset((b"x-request-id", b"traceparent", SANDBOX_DAY.encode()))
+"""What we say of a request ourselves; nor may `Connection` name it away, or what is audited at the service
+could not be found in the gateway's log."""
 SAFE = frozenset(("GET", "HEAD"))
 LIMITS = Limits()
 
@@ -128,9 +132,16 @@ def _head(method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]]) ->
 def _passed_on(headers: Iterable[tuple[bytes, bytes]], dropped: frozenset[bytes]) -> Headers:
     """Without the headers of this one connection, those named by `Connection` among them."""
     lowered = [(name.lower(), value) for name, value in headers]
-    named = {
-        word.strip().lower() for name, value in lowered if name == b"connection" for word in value.split(b",")
-    } - FRAMING
+    named = (
+        {
+            word.strip().lower()
+            for name, value in lowered
+            if name == b"connection"
+            for word in value.split(b",")
+        }
+        - FRAMING
+        - MARKS
+    )
     return [(name, value) for name, value in lowered if name not in dropped and name not in named]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import pytest
 
 from services.gateway.remote import Remote
 from tests.gateway.gate import gate, served
-from tests.ground import Databases
+from tests.ground import DAY, Databases
 
 PATHS = {
     "/v1/lending": {"post": {"operationId": "post", "responses": {}}},
@@ -88,6 +89,18 @@ async def test_connection_cannot_name_the_body_s_length_away(databases: Database
         head = await say(address, post(b"connection: content-length\r\n" + length, SMUGGLED))
         assert head.startswith(b"HTTP/1.1 200 ")
         assert b"\r\n" + length in behind.requests[0]
+
+
+async def test_connection_cannot_name_away_what_the_gateway_says_of_a_request(databases: Databases) -> None:
+    async with between(databases) as (address, behind):
+        named = b"connection: x-mine, X-Request-Id, traceparent, x-sandbox-day\r\nx-mine: 1\r\n"
+        head = await say(address, b"GET /v1/lending/7 HTTP/1.1\r\nhost: x\r\n" + named + b"\r\n")
+        told = re.search(rb"x-request-id: (.*?)\r\n", head)
+        assert told is not None
+        assert b"x-request-id: " + told[1] + b"\r\n" in behind.requests[0]
+        assert b"\r\ntraceparent: " in behind.requests[0]
+        assert f"\r\nx-sandbox-day: {DAY}".encode() in behind.requests[0]
+        assert b"x-mine" not in behind.requests[0]
 
 
 async def test_a_body_shorter_than_announced_leaves_no_connection_that_waits_for_the_rest(
