@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlmodel import Field as ColumnField
 from sqlmodel import SQLModel
 
+from shared.clock import Day
 from shared.identity import Principal
 from shared.measures import Measures
 from shared.problems import Forbidden, InvalidInput, PreconditionFailed
@@ -49,7 +50,7 @@ class MeetingOutcome(BaseModel):
 
     outcome: Literal["approved", "declined"]
     minutes_number: str = Field(min_length=1, max_length=100, examples=["联席会议〔2026〕3号"])
-    held_on: date = Field(examples=["2026-03-02"])
+    held_on: Day = Field(examples=["2026-03-02"])
 
 
 class BallotRow(SQLModel):

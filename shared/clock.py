@@ -5,15 +5,32 @@ Every service asks the clock it was given, so that a test (and the sandbox) can 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from typing import Protocol
+from typing import Annotated, Any, Protocol
 from zoneinfo import ZoneInfo
+
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 SANDBOX_DAY = "x-sandbox-day"
 """In a sandbox the gateway tells its held day with every request, by this header: whoever saw the clock
 moved finds no replica that has not heard of it yet. A live installation neither sends nor reads it."""
+
+DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def _written(value: Any) -> Any:
+    if type(value) is date or (isinstance(value, str) and DAY.fullmatch(value)):
+        return value
+    raise PydanticCustomError("date_type", "应为日期 YYYY-MM-DD; must be a date YYYY-MM-DD")
+
+
+Day = Annotated[date, BeforeValidator(_written)]
+"""A business date in a request: written YYYY-MM-DD and nothing else. Pydantic's own `date` takes numbers as
+seconds since 1970 and instants at midnight UTC too, which are no days in Shanghai."""
 
 
 class Clock(Protocol):

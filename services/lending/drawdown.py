@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from services.lending.schedule import MOST_DUES, Instalment, RepaymentMethod
+from shared.clock import Day
 from shared.events import SecurityType
 from shared.money import Amount, NonNegative, Rate
 
@@ -32,7 +32,7 @@ class DueFiled(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    due_on: date
+    due_on: Day
     principal: NonNegative
     interest: NonNegative
 
@@ -48,8 +48,8 @@ class FileLoan(BaseModel):
     contract_number: str = Field(min_length=1, max_length=100, pattern=r"^\S(.*\S)?$")
     amount: Amount
     annual_rate: Rate
-    disbursed_on: date
-    matures_on: date
+    disbursed_on: Day
+    matures_on: Day
     security_type: SecurityType
     guarantor_id: UUID | None = None
     repayment_method: RepaymentMethod

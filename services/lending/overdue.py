@@ -21,6 +21,7 @@ from services.lending.schedule import unpaid_overdue
 from services.lending.shown import OverdueReportShown, report_shown
 from services.lending.working_calendar import warnings, working_days
 from shared.calendar import WorkingDays
+from shared.clock import Day
 from shared.database import new_id
 from shared.events import RepaymentOverdue
 from shared.measures import measures_on
@@ -47,7 +48,7 @@ class ReportOverdue(BaseModel):
     action: str = Field(min_length=1, max_length=2048)
     unpaid_principal: NonNegative | None = None
     unpaid_interest: NonNegative | None = None
-    overdue_since: date | None = None
+    overdue_since: Day | None = None
 
 
 class OverdueReported(OverdueReportShown):

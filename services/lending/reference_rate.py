@@ -12,6 +12,7 @@ from sqlmodel import Field, col
 from starlette.responses import Response
 
 from services.lending.loan import Table
+from shared.clock import Day
 from shared.money import Rate
 from shared.pages import Cursor, Limit, Page, page
 from shared.problems import InvalidInput, Refusal, refusals
@@ -43,7 +44,7 @@ class Quoted(BaseModel):
         },
     )
 
-    published_on: date
+    published_on: Day
     one_year: Rate
     five_year: Rate
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from http import HTTPStatus
 from typing import Annotated, Self
 from uuid import UUID
@@ -32,6 +31,7 @@ from services.lending.posting import (
 )
 from services.lending.received import post_all
 from services.lending.shown import RepaymentShown, repayment_shown
+from shared.clock import Day
 from shared.money import NonNegative
 from shared.problems import IllegalMove, NotFound, Refusal, refusals
 from shared.service import Caller, Session, Today, router
@@ -59,7 +59,7 @@ class RecordRepayment(BaseModel):
     reference: Reference
     principal: NonNegative
     interest: NonNegative
-    value_date: date
+    value_date: Day
 
     @model_validator(mode="after")
     def _something(self) -> Self:

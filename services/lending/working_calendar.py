@@ -17,6 +17,7 @@ from starlette.requests import Request
 from services.lending.loan import Table
 from services.lending.overdue_day import recount_deadlines
 from shared.calendar import WorkingDays, calendar_warning
+from shared.clock import Day
 from shared.events import WorkingCalendarSet
 from shared.measures import measures_on
 from shared.outbox import announce
@@ -45,9 +46,7 @@ class SetCalendar(BaseModel):
         json_schema_extra={"examples": [{"exceptions": {"2027-01-01": False, "2027-01-03": True}}]},
     )
 
-    exceptions: dict[date, bool] = Member(
-        max_length=256, examples=[{"2027-01-01": False, "2027-01-03": True}]
-    )
+    exceptions: dict[Day, bool] = Member(max_length=256, examples=[{"2027-01-01": False, "2027-01-03": True}])
 
 
 class CalendarShown(BaseModel):

@@ -17,6 +17,7 @@ from services.roster import policy
 from services.roster.institution import GUARANTOR_MOVES, MOVES, Guarantor, Institution, InstitutionShown
 from services.roster.working_calendar import working_days
 from shared.calendar import calendar_warning
+from shared.clock import Day
 from shared.events import InstitutionExited
 from shared.identity import Principal
 from shared.measures import measures_on
@@ -39,7 +40,7 @@ class GiveExit(BaseModel):
         json_schema_extra={"examples": [{"exit_on": "2026-04-01", "reason": "业务调整"}]},
     )
 
-    exit_on: date | None = None
+    exit_on: Day | None = None
     reason: str = Member(default="", max_length=1000)
     minutes_number: str | None = Member(default=None, min_length=1, max_length=100)
 

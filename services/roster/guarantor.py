@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from services.roster.exit import ExitDateNotPossible, exit_date
 from services.roster.institution import GUARANTOR_MOVES, Guarantor, GuarantorShown
+from shared.clock import Day
 from shared.database import new_id
 from shared.events import AboutGuarantor, GuarantorAdmitted, GuarantorExited
 from shared.measures import measures_on
@@ -33,7 +34,7 @@ class RegisterGuarantor(BaseModel):
 
     uscc: Uscc
     name: str = Member(min_length=2, max_length=200, examples=["平湖市融资担保有限公司"])
-    admitted_on: date | None = None
+    admitted_on: Day | None = None
 
 
 class GuarantorExit(BaseModel):
@@ -41,7 +42,7 @@ class GuarantorExit(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"exit_on": "2026-04-01"}]})
 
-    exit_on: date | None = None
+    exit_on: Day | None = None
 
 
 class GuarantorExitShown(GuarantorShown):

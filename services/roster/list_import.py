@@ -21,6 +21,7 @@ from services.roster import policy
 from services.roster.cells import EARLIEST, LATEST
 from services.roster.import_work import bell
 from services.roster.imported import ImportFile, ImportShown, Kind, ListImport, shown
+from shared.clock import Day
 from shared.database import new_id
 from shared.measures import measures_on
 from shared.problems import FieldError, InvalidInput, Refusal, TooLarge, language_of, refusals, uphold
@@ -40,9 +41,9 @@ class ImportForm(BaseModel):
     kind: Kind
     document_no: str = Member(min_length=1, max_length=200, examples=["国科火字〔2025〕35号"])
     category: str | None = Member(default=None, examples=["national_high_tech"])
-    issued_on: date | None = None
-    valid_from: date | None = None
-    valid_to: date | None = None
+    issued_on: Day | None = None
+    valid_from: Day | None = None
+    valid_to: Day | None = None
     dry_run: bool = False
 
 

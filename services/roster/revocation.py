@@ -14,6 +14,7 @@ from sqlmodel import col
 
 from services.roster import policy, support_list
 from services.roster.enterprise import DClassPeriod, Qualification
+from shared.clock import Day
 from shared.database import new_id
 from shared.problems import NotFound, Refusal, refusals, uphold
 from shared.rules import Text
@@ -33,7 +34,7 @@ class Revoke(BaseModel):
         },
     )
 
-    from_day: date
+    from_day: Day
     reason: str = Member(min_length=2, max_length=500)
 
 
