@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -27,7 +29,7 @@ LONGEST_PEACE = 2.0
 """Seconds from the end of one misfortune to the next, at most."""
 PATIENCE_SECONDS = 400.0
 """How long clients go on asking: more than the broker is away, and what hears of it after."""
-Misfortune = Callable[[], Awaitable[None]]
+Misfortune = Callable[[], Coroutine[Any, Any, None]]
 
 
 @dataclass
@@ -39,16 +41,20 @@ class Chaos:
 
     async def all(self, misfortunes: list[Misfortune]) -> None:
         """Each of these, in an order of chance; then everything comes back."""
+        began = time.monotonic()
         self.random.shuffle(misfortunes)
         for misfortune in misfortunes:
             await self._for(self.random.uniform(0, LONGEST_PEACE))
+            print(f"{time.monotonic() - began:6.1f} s  {misfortune.__name__}")
             await misfortune()
         await self.form.all_ready()
+        print(f"{time.monotonic() - began:6.1f} s  everybody is ready")
 
     def kill(self, name: str) -> Misfortune:
         async def killed() -> None:
             await self.random.choice(self.form.replicas[name]).killed()
 
+        killed.__name__ = f"{name} killed"
         return killed
 
     def broker_away(self, seconds: float) -> Misfortune:
@@ -59,6 +65,7 @@ class Chaos:
             await self._for(seconds)
             await self.form.kafka.start()
 
+        away.__name__ = f"the broker killed, away for {seconds} s"
         return away
 
     def broker_hangs(self, seconds: float) -> Misfortune:
@@ -69,12 +76,14 @@ class Chaos:
             await self._for(seconds)
             self.form.kafka.resume()
 
+        hangs.__name__ = f"the broker hangs for {seconds} s"
         return hangs
 
     def postgres(self, how: signal.Signals) -> Misfortune:
         async def restarted() -> None:
             await self.form.postgres.restart(how)
 
+        restarted.__name__ = f"PostgreSQL restarted by {how.name}"
         return restarted
 
     async def replica_comes_and_goes(self) -> None:
