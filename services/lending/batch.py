@@ -17,13 +17,16 @@ from shared.problems import InvalidInput, Refusal, explain, language_of
 from shared.rules import Text
 
 MOST_LINES = 10_000
+REFERENCES = ("reference", "contract_number")
+"""What names a line of a batch: of a repayment, of a filing."""
 
 
 @dataclass(frozen=True)
 class Faulty:
-    """A line that is not even well-formed, with pydantic's errors."""
+    """A line that is not even well-formed, with pydantic's errors and its own reference, if it has one."""
 
     errors: list[Any]
+    reference: str | None = None
 
 
 def or_faulty(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
@@ -31,7 +34,13 @@ def or_faulty(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
     try:
         return handler(value)
     except ValidationError as error:
-        return Faulty(list(error.errors(include_url=False)))
+        return Faulty(list(error.errors(include_url=False)), _reference(value))
+
+
+def _reference(line: Any) -> str | None:
+    """The bank's own reference of a line, by which it finds the line again."""
+    named = [line[name] for name in REFERENCES if name in line] if isinstance(line, dict) else []
+    return next((one.strip()[:100] for one in named if isinstance(one, str)), None)
 
 
 class LineResult(BaseModel):

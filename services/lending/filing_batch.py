@@ -53,7 +53,7 @@ async def file_loans(
 
 def _result(request: Request, place: int, line: FileLoan | Faulty, outcome: Loan | Refusal) -> LineResult:
     pointer = f"#/loans/{place}"
-    reference = line.contract_number if isinstance(line, FileLoan) else None
+    reference = line.contract_number if isinstance(line, FileLoan) else line.reference
     if isinstance(outcome, Refusal):
         return refused(request, pointer, reference, outcome)
     return LineResult(

@@ -140,8 +140,7 @@ def _result(
     request: Request, place: int, line: RepaymentOfLoan | Faulty, outcome: Posted | Refusal
 ) -> LineResult:
     pointer = f"#/repayments/{place}"
-    reference = line.reference if isinstance(line, RepaymentOfLoan) else None
     if isinstance(outcome, Refusal):
-        return refused(request, pointer, reference, outcome)
+        return refused(request, pointer, line.reference, outcome)
     told = "known" if outcome.known else "done"
-    return LineResult(pointer=pointer, reference=reference, outcome=told, id=outcome.row.id)
+    return LineResult(pointer=pointer, reference=line.reference, outcome=told, id=outcome.row.id)

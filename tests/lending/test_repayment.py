@@ -249,6 +249,7 @@ async def test_r27_a_batch_records_each_line_by_itself(town: Town) -> None:
         "known",
         "done",
     ]
+    assert [row["reference"] for row in report["results"]] == [line["reference"] for line in lines]
     assert report["results"][1]["problem"]["rule"] == "R-27"
     assert report["results"][1]["pointer"] == "#/repayments/1"
     assert report["results"][4]["problem"]["errors"][0]["pointer"] == "#/repayments/4/surprise"
