@@ -15,7 +15,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from bench.ground import FOLDER, SETTLE, Rate, execute
-from bench.turns import in_turn
+from bench.turns import ROUNDS, in_turn
 from bench.verdict import Line
 from deploy.kafka.broker import Broker, NoBroker
 from services.compensation.app import SERVICE as COMPENSATION
@@ -42,13 +42,15 @@ from shared.settings import Settings
 from tests.compensation.town import Loan
 from tests.ground import DAY, Databases, eventually
 
-SLICES, EACH = 20, 60
-"""Ours and the floor take turns in short slices; all samples of each are then one sample."""
+SLICES, EACH = 8, 40
+"""Ours and the floor take turns in short slices; a round's slices of each are one sample."""
 REST_SECONDS = 0.01
 """Between two samples of either: what the one before left to do (marks, offsets) is done by then."""
 ROWS = 20_000
 ON_DISK = {"flush.messages": "1"}
-SLOWER_AT_MOST = 2.0
+SLOWER_AT_MOST = {"p50": 3.0, "p99": 2.0}
+"""At the median a send stands against a send, three round trips and a commit to disk; at the slow end both
+wait for the same disk and processors."""
 FASTER_AT_LEAST = 0.4
 FILL = """
     INSERT INTO outbox (event_id, topic, key, type, time, trace, data)
@@ -83,26 +85,38 @@ def _broker() -> Iterator[Broker]:
 
 async def _latency(databases: Databases, broker: Broker) -> list[Line]:
     async with _pair(databases, broker) as (lending, compensation), _raw(broker) as raw:
-        ours, floor = [], []
-        for slice_number in range(SLICES + 1):
-            took = [await _commit_to_effect(lending, compensation) for _ in range(EACH)]
-            alone = [await raw() for _ in range(EACH)]
-            if slice_number:  # the first warms up
-                ours += took
-                floor += alone
-    return [
-        _latency_line("p50", statistics.median(ours), statistics.median(floor), SLOWER_AT_MOST),
-        _latency_line("p99", _p99(ours), _p99(floor), SLOWER_AT_MOST),
-    ]
+
+        async def ours() -> float:
+            return await _commit_to_effect(lending, compensation)
+
+        await _round(ours, raw)  # warms up
+        rounds = [await _round(ours, raw) for _ in range(ROUNDS)]
+    return [_latency_line(rounds, "p50", statistics.median), _latency_line(rounds, "p99", _p99)]
+
+
+Round = tuple[list[float], list[float]]
+"""Seconds of each sample: ours, and the floor's."""
+
+
+async def _round(ours: Callable[[], Awaitable[float]], raw: Callable[[], Awaitable[float]]) -> Round:
+    took: Round = ([], [])
+    for number in range(SLICES):
+        for kept, one in ((took[0], ours), (took[1], raw))[:: 1 if number % 2 else -1]:
+            kept += [await one() for _ in range(EACH)]
+    return took
 
 
 def _p99(seconds: Sequence[float]) -> float:
     return statistics.quantiles(seconds, n=100)[98]
 
 
-def _latency_line(which: str, ours: float, floor: float, target: float) -> Line:
+def _latency_line(rounds: Sequence[Round], which: str, of: Callable[[Sequence[float]], float]) -> Line:
+    """The round whose ratio is the median one."""
+    told = sorted(((of(ours), of(floor)) for ours, floor in rounds), key=lambda pair: pair[0] / pair[1])
+    ours, floor = told[len(told) // 2]
     figures = f"{ours * 1000:.1f} ms against {floor * 1000:.1f} ms"
-    return Line(f"commit to effect, {which} / raw Kafka", ours / floor, target, figures, at_most=True)
+    name = f"commit to effect, {which} / raw Kafka"
+    return Line(name, ours / floor, SLOWER_AT_MOST[which], figures, at_most=True)
 
 
 @asynccontextmanager
@@ -146,7 +160,7 @@ async def _commit_to_effect(lending: Running, compensation: Running) -> float:
 
 
 @asynccontextmanager
-async def _raw(broker: Broker) -> AsyncIterator[Any]:
+async def _raw(broker: Broker) -> AsyncIterator[Callable[[], Awaitable[float]]]:
     """Produce one record of the same size and read it, with aiokafka alone."""
     topic = f"raw-{uuid4()}"
     record = _record(topic, "loan")
