@@ -60,6 +60,12 @@ def loan_of(line: FileLoan, facts: Row[Any], pricing: Pricing, today: date) -> L
     )
 
 
+def same_filing(line: FileLoan, loan: Loan) -> bool:
+    """Does the line file this loan once more?"""
+    as_filed = all(getattr(line, name) == getattr(loan, name) for name in AS_FILED)
+    return as_filed and line.amount == loan.amount_fen
+
+
 def announce_filed(session: AsyncSession, filed: Filed, today: date) -> None:
     loan = filed.loan
     shown = {name: getattr(loan, name) for name in (*AS_FILED, *FURTHER)}

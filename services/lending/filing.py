@@ -21,7 +21,14 @@ from services.lending.account import Account
 from services.lending.application_row import MOVES
 from services.lending.drawdown import FileLoan
 from services.lending.filed_loan import announce_filed, loan_of
-from services.lending.filing_conditions import Pricing, governed_by, price, read_facts, uphold_filing
+from services.lending.filing_conditions import (
+    Pricing,
+    governed_by,
+    price,
+    read_facts,
+    uphold_contract_number,
+    uphold_filing,
+)
 from services.lending.filing_refusals import (
     ApprovalRunOut,
     ContractNumberTaken,
@@ -81,17 +88,14 @@ class Desk:
     renewed: dict[UUID, Account]
     unfiled_fen: dict[UUID, int] = field(default_factory=dict)
     state: dict[UUID, str] = field(default_factory=dict)
-    contract_numbers: set[str] = field(default_factory=set)
+    contract_numbers: dict[str, UUID] = field(default_factory=dict)
     first_disbursed_on: dict[str, date] = field(default_factory=dict)
     freed: dict[str, int] = field(default_factory=dict)
     filed: list[Filed] = field(default_factory=list)
 
     def judge(self, line: FileLoan, facts: Row[Any]) -> Pricing:
         """Every condition of the filing. Raises the refusal of the first that is not met."""
-        again = policy.contract_number_free(
-            line.contract_number in self.contract_numbers, line.contract_number
-        )
-        uphold(again, ContractNumberTaken, contract_number=line.contract_number)
+        uphold_contract_number(line.contract_number, self.contract_numbers.get(line.contract_number))
         uphold_filing(line, facts, self.today)
         state, rest = self.state.get(facts.id, facts.state), self.unfiled_fen.get(facts.id, facts.unfiled_fen)
         if state in ("approved", "lapsed"):
@@ -112,7 +116,7 @@ class Desk:
         rest = self.unfiled_fen.get(facts.id, facts.unfiled_fen) - line.amount
         self.unfiled_fen[facts.id] = rest
         self.state[facts.id] = MOVES.after("approved", "file" if rest else "file_last")
-        self.contract_numbers.add(line.contract_number)
+        self.contract_numbers[line.contract_number] = loan.id
         first = self.first_disbursed_on.get(facts.uscc, facts.first_disbursed_on) or line.disbursed_on
         self.first_disbursed_on[facts.uscc] = min(first, line.disbursed_on)
         if line.renews and not facts.renews:

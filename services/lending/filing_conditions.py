@@ -39,8 +39,8 @@ FACTS = text(
            coalesce(l.active @> r.day, false) AS active_then,
            coalesce(l.active @> CAST(:today AS date), false) AS active_now,
            g.name AS guarantor_name, coalesce(g.active @> r.day, false) AS guarantor_active,
-           EXISTS (SELECT FROM loan t WHERE t.institution_id = a.institution_id
-                   AND t.contract_number = r.contract_number) AS contract_taken,
+           (SELECT t.id FROM loan t WHERE t.institution_id = a.institution_id
+            AND t.contract_number = r.contract_number) AS taken_by,
            (SELECT min(e.disbursed_on) FROM loan e
             WHERE e.uscc = a.uscc AND e.state <> 'exception_refused') AS first_disbursed_on,
            q.published_on, q.one_year, q.five_year,
@@ -93,11 +93,16 @@ class Pricing:
     above_cap: bool = False
 
 
+def uphold_contract_number(number: str, taken_by: UUID | None) -> None:
+    """R-25: unique within the institution; the refusal says which of its loans has the number."""
+    free = policy.contract_number_free(taken_by is not None, number)
+    uphold(free, ContractNumberTaken, contract_number=number, loan_id=taken_by and str(taken_by))
+
+
 def uphold_filing(line: FileLoan, facts: Row[Any], today: date) -> None:
     """The conditions that rest on one line and what is known beforehand."""
     day = line.disbursed_on
-    taken = policy.contract_number_free(facts.contract_taken, line.contract_number)
-    uphold(taken, ContractNumberTaken, contract_number=line.contract_number)
+    uphold_contract_number(line.contract_number, facts.taken_by)
     uphold(policy.disbursed_in_force(day, today), DisbursementOutOfTime)
     if line.matures_on <= day:
         raise InvalidInput(

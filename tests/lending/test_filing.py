@@ -296,17 +296,18 @@ async def test_r25_a_batch_files_the_good_lines_and_says_why_it_refuses_the_othe
     good = [town.drawdown(approval, "400.00") for _ in range(3)]
     lines = [
         good[0],
-        town.drawdown(approval, "400.00") | {"contract_number": good[0]["contract_number"]},
+        town.drawdown(approval, "399.00") | {"contract_number": good[0]["contract_number"]},
         town.drawdown(approval, "400.00") | {"amount": 400},
         good[1],
         good[2],
         town.drawdown({"id": str(uuid4())}, "1.00"),
+        good[0],
     ]
     answer = await town.bank.post("/v1/loans/batch", json={"loans": lines}, headers=key())
     report = done(answer)
-    assert (report["done"], report["known"], report["refused"]) == (2, 0, 4)
+    assert (report["done"], report["known"], report["refused"]) == (2, 1, 4)
     outcomes = [line["outcome"] for line in report["results"]]
-    assert outcomes == ["done", "refused", "refused", "done", "refused", "refused"]
+    assert outcomes == ["done", "refused", "refused", "done", "refused", "refused", "known"]
     told = [(line.get("problem") or {}).get("type", "") for line in report["results"]]
     assert told[1].endswith("contract-number-taken")
     assert report["results"][2]["problem"]["errors"][0]["pointer"] == "#/loans/2/amount"
@@ -314,7 +315,11 @@ async def test_r25_a_batch_files_the_good_lines_and_says_why_it_refuses_the_othe
     assert report["results"][5]["problem"]["status"] == 404
     assert len(done(await town.bank.get("/v1/loans"))["items"]) == 2
     again = done(await town.bank.post("/v1/loans/batch", json={"loans": lines}, headers=key()))
-    assert again["done"] == 0
+    assert (again["done"], again["known"]) == (0, 3)
+    first, second = report["results"], again["results"]
+    for place in (0, 3, 6):
+        assert (second[place]["outcome"], second[place]["id"]) == ("known", first[place]["id"])
+    assert second[1]["problem"]["loan_id"] == first[0]["id"]
 
 
 async def test_r25_the_same_filing_sent_twice_under_one_key_is_one_filing(town: Town) -> None:
