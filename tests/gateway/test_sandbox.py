@@ -9,8 +9,11 @@ import pytest
 from sqlalchemy import select
 
 from services.gateway import sandbox
+from services.gateway.app import SERVICE
+from services.gateway.edge import _tell_day
 from shared.bus import Received
-from shared.clock import SandboxClock
+from shared.clock import SANDBOX_DAY, SandboxClock, SystemClock
+from shared.database import Database
 from shared.days import Days
 from shared.events import GATEWAY, SandboxClockMoved
 from shared.plumbing import business_day
@@ -125,3 +128,44 @@ async def test_a_move_taken_in_late_does_not_bring_an_earlier_day_back(it: Gate)
     assert it.clock.today() == date(2026, 6, 1)
     async with it.running.database.reading() as session:
         assert (await session.execute(select(business_day))).one().held == "2026-06-01"
+
+
+async def test_a_sibling_process_follows(it: Gate) -> None:
+    """One member of a group takes the event in; the others find the day in the database."""
+    clock = SandboxClock(DAY)
+    running = asyncio.create_task(Days(it.running.database, clock, None, poll_seconds=0.01).run())
+    done(it, date(2026, 6, 1))
+    await (await it.office()).put(PATH, json={"today": "2026-06-01"}, headers=key())
+
+    async def followed() -> bool:
+        return clock.today() == date(2026, 6, 1)
+
+    await eventually(followed, "the sibling's clock")
+    running.cancel()
+
+
+async def test_moved_before_any_day_was_done_it_is_kept_all_the_same(databases: Databases) -> None:
+    url = await databases.fresh(SERVICE, "gateway")
+    database, clock = Database(url, pool=2), SandboxClock(DAY)
+    days = Days(database, clock, None)
+    async with database.transaction() as session:
+        await days.keep(session, date(2026, 6, 1))
+    await days.restore()
+    await days.catch_up()
+    assert (clock.today(), days.done) == (date(2026, 6, 1), date(2026, 6, 1))
+    await database.close()
+    await databases.drop(url)
+
+
+async def test_every_request_tells_the_services_the_day_and_nobody_outside_can(it: Gate) -> None:
+    done(it, date(2026, 6, 1))
+    office = await it.office()
+    await office.put(PATH, json={"today": "2026-06-01"}, headers=key())
+    seen = (await office.get("/v1/lending/thing", headers={SANDBOX_DAY: "2030-01-01"})).json()
+    assert seen["headers"][SANDBOX_DAY] == "2026-06-01"
+
+
+def test_a_live_installation_tells_no_day() -> None:
+    scope = {"headers": [(SANDBOX_DAY.encode(), b"2030-01-01")]}
+    _tell_day(scope, SystemClock())
+    assert SANDBOX_DAY.encode() not in dict(scope["headers"])

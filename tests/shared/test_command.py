@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared import audit
+from shared.clock import SANDBOX_DAY
 from shared.events import GuarantorAdmitted
 from shared.plumbing import audit as audit_table
 from shared.plumbing import idempotency, outbox
@@ -284,3 +285,12 @@ async def test_every_operation_documents_its_refusals_and_its_permissions(it: Al
     assert {"401", "403", "409", "422"} <= set(operation["responses"])
     assert operation["x-permissions"] == {"office": "all", "institution": "own"}
     assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+async def test_in_a_sandbox_a_request_of_a_later_day_moves_the_clock_of_a_replica_that_has_not_heard(
+    it: Alone,
+) -> None:
+    client = it.client("office")
+    for told, today in (("2026-06-01", "2026-06-01"), ("2026-05-01", "2026-06-01")):
+        await client.get(f"/v1/heard/{UUID(int=1)}", headers={SANDBOX_DAY: told})
+        assert it.clock.today().isoformat() == today
