@@ -61,7 +61,10 @@ async def get_claim_readiness(
 
     async def find() -> CoveredLoan | None:
         loan = await session.get(CoveredLoan, loan_id)
-        return loan if loan and who.owns(loan.institution_id, loan.guarantor_id, loan.uscc) else None
+        if loan and who.owns(loan.institution_id, loan.guarantor_id, loan.uscc):
+            return loan
+        await session.close()  # who waits holds no connection meanwhile: anybody can ask for what is not
+        return None
 
     loan = await news.wait_for(find)
     if loan is None:

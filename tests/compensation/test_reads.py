@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
@@ -78,6 +79,15 @@ async def ids(client: Any, address: str = "/v1/claims", **params: Any) -> list[s
     answer = await client.get(address, params=params)
     assert answer.status_code == 200, answer.text
     return [item["id"] for item in answer.json()["items"]]
+
+
+async def test_r34_any_number_who_ask_for_loans_that_are_not_wait_at_the_same_time(town: Town) -> None:
+    """Each is waited for as one whose filing is on its way, two seconds; by twelves they would take a
+    quarter of a minute, and everybody else with them."""
+    asking = [town.rival.get(f"/v1/loans/{UUID(int=n)}/claim-readiness") for n in range(100)]
+    async with asyncio.timeout(12):
+        answers = await asyncio.gather(*asking)
+    assert {answer.status_code for answer in answers} == {404}
 
 
 async def test_r80_lists_show_what_waits_for_whom(town: Town) -> None:
