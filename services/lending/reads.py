@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fastapi import Query
 from pydantic import BaseModel
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 from starlette.requests import Request
@@ -19,6 +19,7 @@ from services.lending.account import position as position_of
 from services.lending.account_rows import fill
 from services.lending.listing import chosen, newest_first, own
 from services.lending.loan import Loan, OverdueReport, Repayment
+from services.lending.roster_case import RosterCase, RosterCaseShown
 from services.lending.shown import (
     DueShown,
     LoanShown,
@@ -43,6 +44,8 @@ class LoanDetails(LoanShown):
     claim_state: str | None
     """Of the claim on it that was approved, as far as heard from compensation."""
     rate_decision: str | None
+    roster_cases: list[RosterCaseShown]
+    """Where the roster turned out to say otherwise of the disbursement date, and what the office decided."""
     warnings: list[str]
 
 
@@ -115,6 +118,8 @@ async def get_loan(loan_id: UUID, session: Session, who: Caller, request: Reques
     """One loan as filed and as it stands."""
     loan = await loan_of(session, who, loan_id)
     more = (await session.execute(DETAILS, {"id": loan_id})).one()
+    about_it = select(RosterCase).where(col(RosterCase.loan_id) == loan_id).order_by(col(RosterCase.id))
+    cases = (await session.execute(about_it)).scalars()
     years: tuple[int, ...] = ()
     if loan.deadline_provisional and loan.overdue_since and loan.report_deadline:
         calendar = await working_days(session)
@@ -123,6 +128,7 @@ async def get_loan(loan_id: UUID, session: Session, who: Caller, request: Reques
         **dict(loan_shown(loan)),
         claim_state=more.claim_state,
         rate_decision=more.rate_decision,
+        roster_cases=[RosterCaseShown.model_validate(case.model_dump()) for case in cases],
         warnings=warnings(request, years),
     )
 

@@ -114,6 +114,9 @@ async def test_r25_a_list_that_changes_reaching_back_makes_a_case_and_unfiles_no
     assert (await town.bank.get("/v1/roster-cases")).status_code == 403
     path, body = f"/v1/roster-cases/{case['id']}/decision", {"decision": "keep", "reason": "放款时在名单内"}
     assert done(await town.office.post(path, json=body, headers=key()))["state"] == "kept"
+    for who in (town.bank, town.alpha):
+        (seen,) = done(await who.get(f"/v1/loans/{loan['id']}"))["roster_cases"]
+        assert (seen["cause"], seen["state"], seen["reason"]) == ("not_listed", "kept", body["reason"])
     refused(await town.office.post(path, json=body, headers=key()), "R-25", "illegal-move")
     nothing = f"/v1/roster-cases/{uuid4()}/decision"
     assert (await town.office.post(nothing, json=body, headers=key())).status_code == 404
