@@ -24,8 +24,9 @@ from shared.watch import OPERATION
 log = logging.getLogger("kechuang.edge")
 LIMIT_BYTES = 32 * 1024 * 1024
 """Of one request: several pieces of evidence of 20 MB each go one by one; imports are the largest."""
-OWN_LIMIT_BYTES = 64 * 1024
-"""Of a request to the gateway itself: names and passwords."""
+SMALL_LIMIT_BYTES = 64 * 1024
+"""Of a request to the gateway itself (names and passwords), and of one that brings no token: whoever is a
+stranger has nothing larger to say, and a service would read it all."""
 HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -58,10 +59,11 @@ class Edge:
             self.ended.refuse(scope["headers"])
             way = self.surface.way(scope["method"], scope["path"])
             if way is None:
-                await self.app(scope, limited(scope, receive, answer, OWN_LIMIT_BYTES), answer)
+                await self.app(scope, limited(scope, receive, answer, SMALL_LIMIT_BYTES), answer)
             else:
                 scope[OPERATION] = way.operation
-                await _pass_on(way, scope, limited(scope, receive, answer, LIMIT_BYTES), answer)
+                limit = LIMIT_BYTES if _brings_token(scope) else SMALL_LIMIT_BYTES
+                await _pass_on(way, scope, limited(scope, receive, answer, limit), answer)
         except CallerGone:
             return
         except Refusal as refusal:
@@ -121,6 +123,11 @@ def _tell_day(scope: Scope, clock: Clock) -> None:
     if isinstance(clock, SandboxClock) and clock.held is not None:
         headers.append((name, clock.held.isoformat().encode()))
     scope["headers"] = headers
+
+
+def _brings_token(scope: Scope) -> bool:
+    """Good or bad: the service looks at it before it reads the body."""
+    return any(name == b"authorization" for name, _ in scope["headers"])
 
 
 async def _pass_on(way: Way, scope: Scope, receive: Receive, answer: Answer) -> None:

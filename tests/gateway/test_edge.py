@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from services.gateway import edge
-from services.gateway.edge import LIMIT_BYTES, OWN_LIMIT_BYTES
+from services.gateway.edge import LIMIT_BYTES, SMALL_LIMIT_BYTES
 from services.gateway.surface import Surface
 from services.gateway.upstreams import InProcess, Upstream
 from shared.tracing import TRACEPARENT
@@ -83,7 +83,7 @@ async def test_a_body_over_the_limit_is_a_problem_whether_or_not_it_is_announced
     title: str,
 ) -> None:
     monkeypatch.setattr(edge, "LIMIT_BYTES", 4 * 65_536)
-    client = unchanged.client(language=language)
+    client = unchanged.client("a.b.c", language=language)
     headers = {"content-type": "application/json"}
     much: Any = bytes(5 * 65_536) if announced else pieces(5 * 65_536)
     answer = await client.request(method, path, content=much, headers=headers)
@@ -92,15 +92,18 @@ async def test_a_body_over_the_limit_is_a_problem_whether_or_not_it_is_announced
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_the_gateway_itself_takes_little(unchanged: Gate) -> None:
-    for much in (bytes(OWN_LIMIT_BYTES + 1), pieces(2 * 65_536)):
-        answer = await unchanged.client().post("/v1/session", content=much)
+@pytest.mark.parametrize("path", ["/v1/session", "/v1/lending"])
+async def test_the_gateway_itself_takes_little_and_so_does_any_service_of_a_stranger(
+    unchanged: Gate, path: str
+) -> None:
+    for much in (bytes(SMALL_LIMIT_BYTES + 1), pieces(2 * 65_536)):
+        answer = await unchanged.client().post(path, content=much)
         assert answer.status_code == 413
 
 
 async def test_a_body_up_to_the_limit_passes_whole(unchanged: Gate) -> None:
     sent = bytes(range(256)) * (LIMIT_BYTES // 256)
-    answer = await unchanged.client().put("/v1/lending/upload", content=sent)
+    answer = await unchanged.client("a.b.c").put("/v1/lending/upload", content=sent)
     assert answer.status_code == 200
     assert sha256(answer.content).digest() == sha256(sent).digest()
 

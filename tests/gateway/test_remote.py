@@ -30,7 +30,8 @@ async def over_http(databases: Databases, lending: FastAPI) -> AsyncIterator[tup
         behind = await stack.enter_async_context(served(lending))
         it = await stack.enter_async_context(gate(databases, {"lending": Remote(behind)}))
         before = await stack.enter_async_context(served(it.app))
-        client = httpx.AsyncClient(base_url=before, timeout=20, trust_env=False)
+        token = {"authorization": "Bearer a.b.c"}
+        client = httpx.AsyncClient(base_url=before, headers=token, timeout=20, trust_env=False)
         yield it, await stack.enter_async_context(client)
 
 
