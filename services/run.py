@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import secrets
 import signal
@@ -33,8 +34,11 @@ from shared.rules import Text
 from shared.service import World, create_app
 from shared.settings import Settings
 
+log = logging.getLogger("kechuang.run")
 DATABASES = ("roster", "lending", "compensation", "gateway", "bus")
 SEEDED = "demo-accounts.txt"
+BUS_SECONDS, AGAIN_SECONDS = 5.0, 2.0
+"""How long a start waits for the bus, and from one try to begin it to the next."""
 SECRET = "secret"  # noqa: S105  (the file's name)
 
 
@@ -185,12 +189,29 @@ def keep_secret(file: Path, secret: str) -> None:
 
 @asynccontextmanager
 async def _bus(settings: Settings) -> AsyncIterator[Bus]:
+    """The bus at work. A Kafka that is away keeps no service from starting: commands need none, their facts
+    wait in the outbox. Its topics are made as soon as it is back."""
     bus = make_bus(settings)
-    await bus.start()
+    beginning = asyncio.create_task(_begun(bus) if settings.bus == "kafka" else bus.start())
     try:
+        if settings.bus == "kafka":
+            await asyncio.wait([beginning], timeout=BUS_SECONDS)
+        else:
+            await beginning
         yield bus
     finally:
+        beginning.cancel()
         await bus.close()
+
+
+async def _begun(bus: Bus) -> None:
+    """Begin, again and again until the bus is there."""
+    while True:
+        try:
+            return await bus.start()
+        except Exception as error:  # noqa: BLE001  (whatever it is: readiness tells it, and it is tried again)
+            log.warning("the bus is away: %r", error)
+        await asyncio.sleep(AGAIN_SECONDS)
 
 
 def make_bus(settings: Settings) -> Bus:

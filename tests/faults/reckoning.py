@@ -7,6 +7,7 @@ who hears it, what services remember is what the log says, the seals hold and th
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from decimal import Decimal
@@ -251,6 +252,6 @@ async def reckon(settings: Settings, load: Load, tool: Callable[..., Awaitable[t
     async with databases(settings) as here:
         await all_is_well(here, bus, load)
     await bus.close()
-    for asked in (["check"], *(["replay", name] for name, service in SERVICES.items() if service.memory)):
-        status, told = await tool(*asked)
+    asked = [("check",), *(("replay", name) for name, service in SERVICES.items() if service.memory)]
+    for status, told in await asyncio.gather(*(tool(*words) for words in asked)):
         assert status == 0, told

@@ -58,10 +58,14 @@ class Chaos:
         return killed
 
     def broker_away(self, seconds: float) -> Misfortune:
-        """Killed, and started again only after a while (0: at once)."""
+        """Killed, and started again only after a while. Meanwhile one service dies, and is there again
+        without a broker: commands need none."""
 
         async def away() -> None:
             await self.form.kafka.kill()
+            hurt = self.random.choice(self.form.everybody)
+            await hurt.killed()
+            await hurt.alive()
             await self._for(seconds)
             await self.form.kafka.start()
 

@@ -92,9 +92,20 @@ class Replica:
 
     async def readiness(self) -> Mapping[str, object]:
         """What /readyz says; nothing when it does not answer or is not ready."""
+        return await self._told("/readyz")
+
+    async def alive(self) -> None:
+        """Wait until it answers at all."""
+
+        async def told() -> bool:
+            return bool(await self._told("/healthz"))
+
+        await eventually(told, f"{self.name} alive", READY_SECONDS, 0.1)
+
+    async def _told(self, path: str) -> Mapping[str, object]:
         async with httpx.AsyncClient(base_url=f"http://{HERE}:{self.port}", trust_env=False) as http:
             try:
-                answer = await http.get("/readyz", timeout=10)
+                answer = await http.get(path, timeout=10)
             except httpx.TransportError:
                 return {}
         return dict(answer.json()) if answer.is_success else {}
@@ -106,7 +117,7 @@ class Replica:
             return bool(await self.readiness())
 
         try:
-            await eventually(told, f"{self.name} ready", READY_SECONDS)
+            await eventually(told, f"{self.name} ready", READY_SECONDS, 0.1)
         except AssertionError as error:
             said = self.process.last_words + "\n…\n" + "".join(self.process.said)
             error.add_note(f"{self.name}:{self.port}, ended {self.statuses}:\n{said}")
