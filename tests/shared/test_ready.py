@@ -175,9 +175,12 @@ async def test_a_broker_paused_or_killed_is_red_and_back_again_is_green_by_itsel
         assert made.status_code == 201, "commands need no broker: their facts wait in the outbox"
         shown = (await it.running.metrics.exposition()).decode()
         assert 'kechuang_outbox_unpublished{service="roster"} 1.0' in shown
+        assert "kechuang_consumer_lag{" not in shown, "nobody knows it now"
         own_broker.resume() if how == "paused" else own_broker.start()
         await eventually(green(client), "green again", 120)
         await works(it)
+        shown = (await it.running.metrics.exposition()).decode()
+        assert 'kechuang_consumer_lag{service="roster"} 0.0' in shown
 
 
 # ── loops ────────────────────────────────────────────────────────────────────────────────────────
@@ -271,9 +274,7 @@ async def test_a_consumer_that_nothing_reaches_begins_anew_and_is_seen_as_stuck_
 
 
 @pytest.mark.parametrize("how", [OSError("broken on purpose"), asyncio.CancelledError()])
-async def test_a_background_task_that_ends_begins_anew_and_is_counted(
-    it: Alone, how: BaseException
-) -> None:
+async def test_a_background_task_that_ends_begins_anew_and_is_counted(it: Alone, how: BaseException) -> None:
     """Also one that a library cancelled from within: nobody asked for its end."""
     from shared.service import _keep_running
 
