@@ -34,6 +34,8 @@ def run(here: Settings, source: Path | None, target: Path | None) -> int:
 
     Raises StartError (Refused among them) and SchemaTooNew, the source unchanged.
     """
+    if source is None and target is None:
+        raise refusals.no_sides()
     comes_from = described_by(source, target=False) if source else here
     goes_to = described_by(target, target=True) if target else here
     with opened(comes_from, target=False) as old, opened(goes_to, target=True) as new:
@@ -41,7 +43,7 @@ def run(here: Settings, source: Path | None, target: Path | None) -> int:
             asyncio.run(move(old, new))
         except (StartError, SchemaTooNew):
             raise
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             raise refusals.interrupted(error) from error
     return 0
 

@@ -20,6 +20,13 @@ def _refused(zh: str, en: str) -> Refused:
 # ── what the sides are ───────────────────────────────────────────────────────────────────────────
 
 
+def no_sides() -> Refused:
+    return _refused(
+        "请用 --from 或 --to 指明另一方：数据目录，或写有设置的文件",
+        "name the other side by --from or --to: a data folder, or a file of settings",
+    )
+
+
 def says_too_little(place: Path) -> Refused:
     return _refused(
         f"{place} 既未写明 KECHUANG_DATA，也未写明各服务的数据库：请补全",
@@ -135,7 +142,7 @@ def holes(topic: str, published: int, found: int) -> Refused:
     )
 
 
-def interrupted(error: Exception) -> Refused:
+def interrupted(error: BaseException) -> Refused:
     return _refused(
         f"迁移中断（{error!r}）：来源未作更改；请排除原因后重发本命令",
         f"the move was interrupted ({error!r}): the source is unchanged; mend the cause and repeat",

@@ -20,6 +20,8 @@ import pytest
 from deploy.kafka.broker import Broker
 from services.city import SERVICES, city
 from services.demo import uscc
+from services.moving import tables
+from services.moving.side import Side
 from services.run import DATABASES, make_bus
 from shared.bus import Outgoing
 from shared.clock import SandboxClock
@@ -104,6 +106,19 @@ def make_roles(postgres: EmbeddedPostgres) -> None:
 def server() -> Iterator[EmbeddedPostgres]:
     with open_folder() as folder, EmbeddedPostgres(folder, durable=False) as running:
         yield running
+
+
+async def held(one: Side) -> dict[str, tables.Contents]:
+    """What every table of the installation holds; of databases without tables, nothing."""
+    found: dict[str, tables.Contents] = {}
+    for name in SERVICES:
+        connection = await asyncpg.connect(plain_url(one.settings.database_url(name)))
+        try:
+            told = await tables.contents(connection, await tables.tables(connection))
+        finally:
+            await connection.close()
+        found |= {f"{name}.{table}": contents for table, contents in told.items()}
+    return found
 
 
 @asynccontextmanager
@@ -257,3 +272,68 @@ async def test_a_loan_s_journey_begun_in_one_process_goes_on_in_production_and_e
     for tool in ("check", "replay"):
         status, said = await asyncio.to_thread(lambda t: command(t, KECHUANG_DATA=str(second)), tool)
         assert status == 0, said
+
+
+# ── the command by itself, from folder to folder ─────────────────────────────────────────────────
+
+
+async def town_with_a_bank(folder: Path) -> None:
+    filled(folder)
+    async with one_process(folder, DAY) as it:
+        await it.bank(1)
+        await it.settle()
+
+
+async def holds(folder: Path) -> dict[str, Any]:
+    with EmbeddedPostgres(folder, durable=False) as server:
+        urls = {f"{name}_database_url": server.url(name) for name in DATABASES}
+        return await held(Side("", Settings.model_validate(urls), folder))
+
+
+async def test_killed_in_the_middle_it_is_repeated_with_the_same_words(data_folder: Path) -> None:
+    first, second = data_folder / "first", data_folder / "second"
+    await town_with_a_bank(first)
+    before = await holds(first)
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("KECHUANG_")}
+    words = ("move", "--from", str(first), "--to", str(second))
+    moving = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services", *words), cwd=ROOT, env=plain, stdout=asyncio.subprocess.PIPE
+    )
+    assert moving.stdout is not None
+    assert b"roster" in await moving.stdout.readline()
+    moving.kill()
+    assert await moving.wait() == -9
+    assert await holds(first) == before
+    status, said = await asyncio.to_thread(command, *words)
+    assert status == 0, said
+    assert await holds(second) == before == await holds(first)
+    assert (second / "secret").read_text("utf-8") == (first / "secret").read_text("utf-8")
+
+
+async def test_a_running_one_process_form_is_not_moved_and_says_so_in_one_line(data_folder: Path) -> None:
+    first = data_folder / "first"
+    filled(first)
+    with EmbeddedPostgres(first, durable=False):
+        status, said = await asyncio.to_thread(
+            command, "move", "--from", str(first), "--to", str(data_folder / "second")
+        )
+    assert status == 1
+    assert said.splitlines()[-1].startswith(
+        f"the data folder {first} is in use by another process: stop that"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "name the other side by --from or --to"),
+        (("--from", "nowhere"), "nowhere holds no installation"),
+        (("--from", "pyproject.toml"), "names neither KECHUANG_DATA nor the services' databases"),
+    ],
+)
+def test_what_cannot_be_moved_says_so_in_one_line(
+    data_folder: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    status, said = command("move", *arguments, KECHUANG_DATA=str(data_folder))
+    assert status == 1
+    assert words in said.splitlines()[-1]

@@ -22,7 +22,7 @@ from shared.migrate import SchemaTooNew
 from shared.postgres_bus import PostgresBus
 from shared.settings import Settings
 from tests.ground import DAY, Databases, execute
-from tests.journeys.test_moving import at_work
+from tests.journeys.test_moving import at_work, held
 
 SECRET = "the secret of the source"
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -84,19 +84,6 @@ async def target(databases: Databases) -> AsyncIterator[Side]:
     one = await side(databases, "target", migrated=False)
     yield one
     await databases.drop(*urls_of(one))
-
-
-async def held(one: Side) -> dict[str, tables.Contents]:
-    """What every table of the installation holds; of databases without tables, nothing."""
-    found: dict[str, tables.Contents] = {}
-    for name in SERVICES:
-        connection = await asyncpg.connect(plain_url(one.settings.database_url(name)))
-        try:
-            told = await tables.contents(connection, await tables.tables(connection))
-        finally:
-            await connection.close()
-        found |= {f"{name}.{table}": contents for table, contents in told.items()}
-    return found
 
 
 async def log_of(one: Side) -> dict[log.Key, log.Chain]:
