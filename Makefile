@@ -28,8 +28,8 @@ test: .venv/dev  ## set up and run the test suite
 test-large: .venv/dev  ## the same tests at full size: 100,000 rows, 2,000 histories, 200 kills
 	@$(BIN)/python -m pytest -m large $(ARGS)
 
-chaos: .venv/dev  ## kill -9 at every point, and restarts, at full size
-	@$(BIN)/python -m pytest tests/faults -m "" $(ARGS)
+chaos: .venv/dev  ## kill -9 at every point, restarts, no broker, at full size; SEED=n tries a run again
+	@KECHUANG_SEED=$(SEED) $(BIN)/python -m pytest tests/faults -m "" -s $(ARGS)
 
 check: .venv/dev  ## format, lint, types, walls, Dockerfile
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .

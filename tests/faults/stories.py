@@ -31,7 +31,8 @@ def codes() -> Iterator[str]:
 
 
 async def again_and_again(story: Callable[[], Awaitable[None]], enough: asyncio.Event) -> None:
-    """Tell a story anew until it is enough; the last one is told to its end."""
+    """Tell a story once, and anew until it is enough; the last one is told to its end."""
+    await story()
     while not enough.is_set():
         await story()
 
@@ -65,6 +66,7 @@ class Stories:
         self.numbers = count(1)
         self.to_claim: list[str] = []
         self.today = date.min
+        self.begun = asyncio.Event()
 
     async def begin(self, loans_to_claim: int) -> None:
         """Lend, let it fall overdue and be reported: the loans that claims are for."""
@@ -82,6 +84,7 @@ class Stories:
             path = f"/v1/loans/{loan}/overdue-reports"
             await self.load.command("report", BANK, path, body, hears=True)
             self.to_claim.append(loan)
+        self.begun.set()
 
     async def money(self) -> None:
         """Finance puts money into the fund, and the office registers a guarantor."""

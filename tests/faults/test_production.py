@@ -25,8 +25,6 @@ from tests.kafka import require_kafka
 from tests.production.ground import NAMES, Production, production
 
 pytestmark = pytest.mark.kafka
-LONGEST_PEACE = 2.0
-"""Seconds from the end of one misfortune to the next, at most."""
 PATIENCE_SECONDS = 400.0
 """How long clients go on asking: more than the broker is away, and what hears of it after."""
 Misfortune = Callable[[], Coroutine[Any, Any, None]]
@@ -38,13 +36,16 @@ class Chaos:
 
     form: Production
     random: Random
+    peace: float
+    """Seconds from the end of one misfortune to the next, at most."""
 
-    async def all(self, misfortunes: list[Misfortune]) -> None:
-        """Each of these, in an order of chance; then everything comes back."""
+    async def all(self, misfortunes: list[Misfortune], at_work: asyncio.Event) -> None:
+        """Each of these, in an order of chance, once everybody is at work; then everything comes back."""
+        await at_work.wait()
         began = time.monotonic()
         self.random.shuffle(misfortunes)
         for misfortune in misfortunes:
-            await self._for(self.random.uniform(0, LONGEST_PEACE))
+            await self._for(self.random.uniform(0, self.peace))
             print(f"{time.monotonic() - began:6.1f} s  {misfortune.__name__}")
             await misfortune()
         await self.form.all_ready()
@@ -98,7 +99,7 @@ class Chaos:
         await more.ready()
         replicas.append(more)
         balancer.ports.append(more.port)
-        await self._for(self.random.uniform(0, LONGEST_PEACE))
+        await self._for(self.random.uniform(0, self.peace))
         balancer.ports.remove(more.port)
         replicas.remove(more)
         if self.random.random() < 0.5:
@@ -111,18 +112,23 @@ class Chaos:
                 await asyncio.Event().wait()
 
 
-async def survive(seed: int, misfortunes: Callable[[Chaos], list[Misfortune]], loans_to_claim: int) -> Load:
+async def survive(
+    seed: int, misfortunes: Callable[[Chaos], list[Misfortune]], *, peace: float, loans_to_claim: int
+) -> Load:
     """Live through them under load, then reckon up."""
     require_kafka()
     with open_folder() as folder:
         async with production(folder) as form:
             more = {"patience_seconds": PATIENCE_SECONDS, "again_seconds": 0.1, "pace_seconds": 0.2}
             async with load_on(form, form.url, seed, **more) as load:
-                chaos = Chaos(form, Random(seed))
+                chaos, stories = Chaos(form, Random(seed), peace), Stories(load)
                 try:
-                    await under_load(Stories(load), loans_to_claim, chaos.all(misfortunes(chaos)))
+                    deaths = chaos.all(misfortunes(chaos), stories.begun)
+                    await under_load(stories, loans_to_claim, deaths)
                     print(f"{load.sent} requests, {load.cut} cut off, {len(load.accepted)} commands accepted")
+                    began = time.monotonic()
                     await reckoning.reckon(form.settings(), load, form.tool)
+                    print(f"{time.monotonic() - began:6.1f} s  reckoned up")
                 except BaseException:
                     print(form.words())
                     raise
@@ -141,7 +147,7 @@ async def test_after_a_kill_of_each_and_a_broker_away_everything_happened_once(s
             chaos.replica_comes_and_goes,
         ]
 
-    load = await survive(seed, misfortunes, 1)
+    load = await survive(seed, misfortunes, peace=0.5, loans_to_claim=1)
     assert load.cut > 0, "nobody was at work"
 
 
@@ -159,5 +165,5 @@ async def test_after_ten_kills_of_each_and_two_minutes_without_a_broker_everythi
             *(chaos.replica_comes_and_goes for _ in range(3)),
         ]
 
-    load = await survive(seed, misfortunes, 20)
+    load = await survive(seed, misfortunes, peace=2.0, loans_to_claim=20)
     assert load.cut > 0, "nobody was at work"
