@@ -35,7 +35,7 @@ PROGRAMS: Mapping[str, str] = {
     "kafka-acls.sh": "printf '%s\\n' \"$@\" '' >> {asked}/acls",
 }
 SOONER = "\nbroker.session.timeout.ms=3000\nbroker.heartbeat.interval.ms=500\n"
-"""After kill -9 the controller waits 3 s, not 9, for the broker that is dead before it lets the new one in."""
+"""After kill -9 the controller waits 3 s, not 9, for the dead broker before it lets the new one in."""
 TOPIC, GROUP = 2, 3
 LITERAL, ALLOW = 3, 3
 OPERATIONS: Mapping[str, int] = {"Read": 3, "Write": 4, "Create": 5, "Describe": 8}
