@@ -67,6 +67,7 @@ TAKE = (
 MARK = "UPDATE outbox SET published_at = now() WHERE seq = ANY($1::bigint[])"
 MARK_AND_TAKE = f"WITH marked AS ({MARK.replace('$1', '$3')}) {TAKE}"
 LEASE = "SELECT pg_try_advisory_lock(hashtext('kechuang.relay'))"
+FIRST_PAUSE_SECONDS = 0.1
 PATIENCE_SECONDS = 60.0
 """For the database's answer: a server that is gone without a word must not hold the relay for ever."""
 UNHURRIED = {"synchronous_commit": "off"}
@@ -84,20 +85,20 @@ class Relay:
         self.woken = asyncio.Event()
         self.progress = datetime.now(UTC)
         self.published = 0
+        self._pause = FIRST_PAUSE_SECONDS
         database.on_commit.append(self.woken.set)
 
     async def run(self) -> None:
         """For ever: hold the lease, publish, mark. Any failure: let go, wait a little, begin anew."""
-        pause = 0.1
         while True:
             try:
                 await self._hold_and_publish()
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-                log.warning("relay paused %.1f s: %s", pause, error)
+                log.warning("relay paused %.1f s: %s", self._pause, error)
             except Exception:
-                log.exception("relay paused %.1f s", pause)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 5.0)
+                log.exception("relay paused %.1f s", self._pause)
+            await asyncio.sleep(self._pause)
+            self._pause = min(self._pause * 2, 5.0)
 
     async def _hold_and_publish(self) -> None:
         from shared.database import plain_url
@@ -115,6 +116,7 @@ class Relay:
             while True:
                 await self._publish_waiting(connection)
                 self.progress = datetime.now(UTC)
+                self._pause = FIRST_PAUSE_SECONDS
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self.poll_seconds):
                         await self.woken.wait()

@@ -150,7 +150,7 @@ async def remember_filing(session: AsyncSession, events: Sequence[LoanFiled]) ->
 POSITIONS = text(
     "UPDATE covered_loan l SET version = p.version, outstanding_fen = p.outstanding, "
     "interest_received_fen = p.received, steps = p.steps, overdue_since = p.overdue_since, "
-    "state = coalesce(p.state, l.state) "
+    "state = CASE l.state WHEN 'renewed' THEN l.state ELSE coalesce(p.state, l.state) END "
     "FROM unnest(CAST(:ids AS uuid[]), CAST(:versions AS int[]), CAST(:outstanding AS bigint[]), "
     "CAST(:received AS bigint[]), CAST(CAST(:steps AS text[]) AS jsonb[]), "
     "CAST(:overdue AS date[]), CAST(:states AS text[])) "
@@ -166,7 +166,13 @@ def _state(event: Any) -> str | None:
         return "settled"
     if isinstance(event, LoanRenewed) and event.closed:
         return "renewed"
-    return "open" if isinstance(event, RepaymentReversed) else None
+    return "open" if isinstance(event, RepaymentReversed) and _owed(event.position) else None
+
+
+def _owed(position: Position) -> bool:
+    """Is anything of the loan left to pay? What was paid too much may go back without reopening it."""
+    dues = position.dues
+    return position.outstanding > 0 or any(due.interest_paid < due.interest for due in dues)
 
 
 async def remember_position(session: AsyncSession, events: Sequence[Any]) -> None:

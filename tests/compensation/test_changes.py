@@ -6,7 +6,10 @@ import asyncio
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import select
+from sqlmodel import col
 
+from services.compensation.covered_loan import CoveredLoan
 from shared.events import (
     ClaimApproved,
     ClaimCancelled,
@@ -59,6 +62,22 @@ async def test_r41_a_reversal_computes_anew_too(town: Town) -> None:
     await town.it.hear(loan.reversed(repaid))
     claim = await town.shown(claim_id)
     assert (claim["principal"], claim["interest"], claim["figures"]) == ("1000000.00", "45000.00", 3)
+
+
+async def test_r27_a_reversal_reopens_only_a_settled_loan_that_is_owed_again(town: Town) -> None:
+    settled, surplus = Loan(100_000_000, overdue_since=None), Loan(100_000_000, overdue_since=None)
+    renewed = Loan(100_000_000, overdue_since=None)
+    for loan in (settled, surplus, renewed):
+        await town.it.hear(loan.filed())
+    last, twice = settled.repaid(100_000_000), surplus.repaid(0, 500_000)
+    await town.it.hear(last, settled.settled(), twice, surplus.repaid(100_000_000), surplus.settled())
+    interest = renewed.repaid(0, 500_000)
+    await town.it.hear(interest, renewed.renewed())
+    await town.it.hear(settled.reversed(last), surplus.reversed(twice), renewed.reversed(interest))
+    async with town.it.running.database.reading() as session:
+        rows = await session.execute(select(col(CoveredLoan.loan_id), col(CoveredLoan.state)))
+        states = {row.loan_id: row.state for row in rows}
+    assert [states[loan.id] for loan in (settled, surplus, renewed)] == ["open", "settled", "renewed"]
 
 
 async def test_r41_a_meeting_called_on_old_figures_is_off(town: Town) -> None:

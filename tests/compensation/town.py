@@ -18,6 +18,7 @@ from services.compensation import books
 from shared.events import (
     Event,
     LoanFiled,
+    LoanRenewed,
     LoanSettled,
     OverdueCured,
     Position,
@@ -171,6 +172,10 @@ class Loan:
 
     def settled(self) -> LoanSettled:
         return LoanSettled(**self.about(), settled_on=self.day, position=self._changed())
+
+    def renewed(self) -> LoanRenewed:
+        self.steps.append((self.day, 0))
+        return LoanRenewed(**self.about(), renewed_by=uuid4(), position=self._changed())
 
     def paid_in_full(self) -> list[Event]:
         """Everything owed comes in: what lending says then, in its order."""
