@@ -145,9 +145,7 @@ async def _services(it: Production, stack: AsyncExitStack) -> None:
 
 async def _people(it: Production) -> None:
     """The office's first account by the operator's command, everybody else by the office."""
-    status, told = await it.tool(
-        "first-account", FIRST_ACCOUNT, container="gateway", words=demo_data.PASSWORD
-    )
+    status, told = await it.tool("first-account", FIRST_ACCOUNT, words=demo_data.PASSWORD)
     assert status == 0, told
     async with httpx.AsyncClient(base_url=it.url, timeout=60, trust_env=False) as client:
         await demo_data.make_city(client)

@@ -43,7 +43,7 @@ async def test_every_service_is_a_process_of_its_own_and_ready(
 
 
 async def test_where_there_are_accounts_no_first_one_is_made(form: Production) -> None:
-    status, told = await form.tool("first-account", "second", container="gateway", words=demo_data.PASSWORD)
+    status, told = await form.tool("first-account", "second", words=demo_data.PASSWORD)
     assert status == 1
     assert "accounts already" in told
 

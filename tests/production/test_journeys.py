@@ -27,3 +27,6 @@ async def test_r48_r42_r60_histories_keep_every_sum_on_the_production_form(form:
     async with town(form) as it:
         ended = await histories(it, 5)
     assert sum(ended.values()) == 5
+    assert set(form.balancer.served) == {replica.port for replica in form.replicas["lending"]}, (
+        "a replica of lending served nobody"
+    )
