@@ -117,7 +117,7 @@ class Database:
                     "lock_timeout": "20s",
                     "jit": "off",
                     "search_path": search_path(schema),
-                }
+                },
             },
         )
         self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
