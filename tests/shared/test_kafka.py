@@ -164,7 +164,7 @@ async def test_stopping_a_client_ends_in_time_and_ends_nobody_else(
     monkeypatch.setattr(kafka_bus, "STOP_SECONDS", 0.01)
     stubborn = Stubborn(how)
     async with asyncio.timeout(5):
-        await kafka_bus._stop(stubborn)  # type: ignore[arg-type]
+        await kafka_bus._stop(stubborn)
     while kafka_bus._stopping:
         task = next(iter(kafka_bus._stopping))
         task.cancel()
