@@ -86,6 +86,19 @@ async def target(databases: Databases) -> AsyncIterator[Side]:
     await databases.drop(*urls_of(one))
 
 
+async def numbers_of(one: Side) -> dict[str, int | None]:
+    """The last number of every sequence; None: it has given none yet."""
+    found: dict[str, int | None] = {}
+    for name in SERVICES:
+        connection = await asyncpg.connect(plain_url(one.settings.database_url(name)))
+        try:
+            rows = await connection.fetch("SELECT sequencename, last_value FROM pg_sequences")
+        finally:
+            await connection.close()
+        found |= {f"{name}.{row['sequencename']}": row["last_value"] for row in rows}
+    return found
+
+
 async def log_of(one: Side) -> dict[log.Key, log.Chain]:
     bus = PostgresBus(one.settings.bus_database_url)
     await bus.start()
@@ -96,9 +109,12 @@ async def log_of(one: Side) -> dict[log.Key, log.Chain]:
 
 
 async def test_every_row_and_record_arrives_and_numbers_go_on(source: Side, target: Side) -> None:
-    before, told = await held(source), await log_of(source)
+    before, told, at = await held(source), await log_of(source), await numbers_of(source)
     await command.move(source, target)
     assert await held(target) == before == await held(source)
+    assert await numbers_of(target) == at
+    assert at["compensation.fund_entry_id_seq"] == 1
+    assert at["lending.loan_number"] is None
     assert await log_of(target) == told == await log_of(source)
     assert before["compensation.fund_entry"].rows == 1
     async with at_work(target.settings, DAY) as it:
