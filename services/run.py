@@ -19,6 +19,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from services import city, demo_data
+from services.gateway import first_account
 from services.gateway.app import create as create_gateway
 from services.gateway.remote import Remote
 from services.patience import Patience
@@ -57,6 +58,8 @@ def everything(settings: Settings) -> int:
 
 async def _serve_everything(settings: Settings) -> None:
     await city.migrate_all(settings)
+    if settings.sandbox:
+        await must_be_a_sandbox(settings)
     clock = _clock(settings)
     async with _bus(settings) as bus, city.city(settings, clock, bus) as running:
         server = _server(settings, running.gateway)
@@ -67,6 +70,24 @@ async def _serve_everything(settings: Settings) -> None:
             if not serving.done():
                 print(_welcome(settings), flush=True)
             await serving
+
+
+async def must_be_a_sandbox(settings: Settings) -> None:
+    """A live installation never becomes a sandbox: its clock could be moved, and everybody knows the demo
+    accounts' password. Raises StartError."""
+    marker = settings.data / SEEDED
+    begun = marker.with_suffix(".new")
+    if marker.exists() or begun.exists():
+        return
+    if await first_account.made(settings):
+        raise StartError(
+            Text(
+                f"{settings.data} 中是正式数据，不能作为沙箱启动：请设置 KECHUANG_SANDBOX=0",
+                f"{settings.data} holds live data, which is no sandbox: start it with KECHUANG_SANDBOX=0",
+            )
+        )
+    begun.parent.mkdir(parents=True, exist_ok=True)
+    begun.touch()
 
 
 async def _seed_once(gateway: FastAPI, settings: Settings) -> None:

@@ -48,8 +48,8 @@ def key_of(request: Request, principal: Principal) -> str | None:
 
 async def fingerprint(request: Request, secret: str) -> bytes:
     """What makes two requests the same: method, address and content (a form's parts, not its
-    boundary). Keyed by the installation's secret: a plain hash, kept for ever, of a request with a
-    password or a phone number in it could be guessed back."""
+    boundary). Keyed by a secret where requests hold passwords: a plain hash, kept for ever, of one could be
+    guessed back. What else is personal stands in the same database in clear, and needs no key."""
     address = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
     digest = hmac.new(secret.encode(), address, hashlib.sha256)
     if request.headers.get("content-type", "").startswith("multipart/form-data"):

@@ -65,6 +65,8 @@ class Service:
     """The reactions that only keep what others said, in the `memory` tables: replayable."""
     memory: Sequence[str] = ()
     daily: Daily | None = None
+    takes_passwords: bool = False
+    """Requests are kept as fingerprints keyed by the installation's secret, which only this service knows."""
     background: Sequence[Callable[[Running], Awaitable[None]]] = ()
     """Further work of its own, each a coroutine that runs for ever."""
 
@@ -184,7 +186,8 @@ async def _command(running: Running, request: Request, handler: Handler, operati
     sees what the other did and answers by the rules."""
     principal: Principal = request.state.principal
     key = idempotency.key_of(request, principal)
-    mark = await idempotency.fingerprint(request, running.settings.secret) if key else b""
+    secret = running.settings.secret if running.service.takes_passwords else ""
+    mark = await idempotency.fingerprint(request, secret) if key else b""
     for attempt in range(1, TRIES + 1):
         try:
             return await _once(running, request, handler, operation, key, mark)

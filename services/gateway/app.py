@@ -42,6 +42,7 @@ SERVICE = Service(
     hears=(ROSTER, GATEWAY),
     remembers={EnterpriseRegistered: (remember_registration,)},
     memory=("registration",),
+    takes_passwords=True,
     daily=forget_old_failures,
 )
 

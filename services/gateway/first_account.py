@@ -23,6 +23,7 @@ from shared.rules import Text
 from shared.settings import Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+ANY = select(col(Account.id)).limit(1)
 ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtext('kechuang.first-account'))")
 
 
@@ -53,7 +54,7 @@ async def create(settings: Settings, name: str, password: str) -> None:
             deed = audit.Deed("create_account", utc_now(), "operator", "operator", (), None, str(new_id()))
             audit.begin(session, deed)
             await session.execute(ONE_AT_A_TIME)
-            if (await session.execute(select(col(Account.id)).limit(1))).first():
+            if (await session.execute(ANY)).first():
                 raise AccountsExist(
                     Text(
                         "已有账户，其余账户由办公室设立",
@@ -69,6 +70,16 @@ async def create(settings: Settings, name: str, password: str) -> None:
                 created_at=utc_now(),
             )
             session.add(account)
+    finally:
+        await database.close()
+
+
+async def made(settings: Settings) -> bool:
+    """Is there any account yet?"""
+    database = Database(settings.gateway_database_url, pool=1)
+    try:
+        async with database.reading() as session:
+            return (await session.execute(ANY)).first() is not None
     finally:
         await database.close()
 

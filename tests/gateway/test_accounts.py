@@ -209,3 +209,14 @@ async def test_making_and_closing_is_audited_under_the_name_of_who_did_it(it: Ga
     ]
     assert entries[0]["changes"][0]["after"]["password_hash"] == "***"
     assert entries[1]["changes"][0]["before"]["active"] is True
+
+
+async def test_what_is_kept_of_a_request_with_a_password_cannot_be_guessed_without_the_secret(
+    it: Gate,
+) -> None:
+    office, header = await it.office(), key()
+    body = {"name": "chen", "display_name": "Chen", "roles": ["office"], "password": PASSWORD}
+    assert (await office.post("/v1/accounts", json=body, headers=header)).status_code == 201
+    it.running.settings = it.running.settings.model_copy(update={"secret": "guessed"})
+    again = await office.post("/v1/accounts", json=body, headers=header)
+    assert (again.status_code, again.json()["type"]) == (422, "/problems/key-reused")

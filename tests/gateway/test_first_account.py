@@ -6,12 +6,16 @@ import asyncio
 import io
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from services.__main__ import main
+from services.run import must_be_a_sandbox
+from shared.embedded_postgres import StartError
+from shared.settings import Settings
 from tests.gateway.gate import PASSWORD, Gate
 from tests.ground import Databases
 
@@ -66,3 +70,19 @@ async def test_on_an_empty_database_the_tables_are_made_first(
     url = await databases.fresh(None, "empty")
     assert await in_thread(run, url, monkeypatch, PASSWORD, "wang") == 0
     await databases.drop(url)
+
+
+def data(it: Gate, folder: Path) -> Settings:
+    return Settings(data=folder, gateway_database_url=it.running.database.url, sandbox=True)
+
+
+async def test_live_data_is_never_made_a_sandbox(it: Gate, tmp_path: Path) -> None:
+    await it.account("wang")
+    with pytest.raises(StartError, match="KECHUANG_SANDBOX=0"):
+        await must_be_a_sandbox(data(it, tmp_path))
+
+
+async def test_a_sandbox_whose_first_start_was_interrupted_goes_on(it: Gate, tmp_path: Path) -> None:
+    await must_be_a_sandbox(data(it, tmp_path))
+    await it.account("wang")
+    await must_be_a_sandbox(data(it, tmp_path))

@@ -124,6 +124,15 @@ async def test_the_same_key_and_body_is_answered_from_what_was_kept(it: Alone) -
     assert await count(it, Box) == 1
 
 
+async def test_a_key_is_known_whatever_secret_the_process_was_given(it: Alone) -> None:
+    """The production form gives the secret to the gateway alone; the one-process form has it everywhere."""
+    office, header = it.client("office"), key()
+    first = await office.post("/v1/boxes", json=box(), headers=header)
+    it.running.settings = it.running.settings.model_copy(update={"secret": "of another form"})
+    again = await office.post("/v1/boxes", json=box(), headers=header)
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+
+
 async def test_the_same_key_with_another_body_is_refused(it: Alone) -> None:
     office, header = it.client("office"), key()
     await office.post("/v1/boxes", json=box(), headers=header)
