@@ -110,6 +110,8 @@ def one(settings: Settings, name: str) -> int:
         if not settings.database_url(database):
             variable = f"KECHUANG_{database.upper()}_DATABASE_URL"
             raise StartError(Text(f"请设置 {variable}", f"set {variable}"))
+    if name == "gateway" and not settings.secret:
+        raise StartError(Text("请设置 KECHUANG_SECRET", "set KECHUANG_SECRET: it encrypts the signing keys"))
     with suppress(KeyboardInterrupt):
         _loop(_serve_one(settings, name))
     return 0

