@@ -38,6 +38,7 @@ import os, pwd, signal, sys
 from pathlib import Path
 from shared import embedded_postgres as embedded
 folder, user, *how = sys.argv[1:]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
 if user:
     os.setgroups([])
     os.setgid(int(user))
