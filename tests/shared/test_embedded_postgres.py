@@ -38,7 +38,7 @@ import os, pwd, signal, sys
 from pathlib import Path
 from shared import embedded_postgres as embedded
 folder, user, *how = sys.argv[1:]
-signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 if user:
     os.setgroups([])
     os.setgid(int(user))
