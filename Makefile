@@ -8,7 +8,6 @@ export PIP_NO_CACHE_DIR := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export UV_NO_CACHE := 1
 export UV_SYSTEM_CERTS := 1
-export KECHUANG_SANDBOX ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test test-large chaos check bench docs lock clean
@@ -16,6 +15,7 @@ export KECHUANG_SANDBOX ?= 1
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
+run: export KECHUANG_SANDBOX ?= 1
 run: .venv/runtime  ## everything in one process on an embedded PostgreSQL, with a demo city
 	@exec $(BIN)/python -m services run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -206,7 +207,9 @@ def test_both_forms_tell_the_operator_the_same_settings() -> None:
 
 
 @pytest.mark.parametrize("installation", OVERLAYS)
-def test_every_setting_exists_and_is_valid(installation: str) -> None:
+def test_every_setting_exists_and_is_valid(installation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("KECHUANG_")]:
+        monkeypatch.delenv(name)
     made = overlay(installation)
     fields = {f"KECHUANG_{field.upper()}" for field in Settings.model_fields}
     for manifest in made:
