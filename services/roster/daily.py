@@ -41,6 +41,8 @@ CHANGE = text(
     FROM enterprise e CROSS JOIN LATERAL ({WHY_TODAY}) AS why
     WHERE e.uscc = ANY(CAST(:usccs AS text[]))
       AND (e.listed @> CAST(:day AS date)) <> (e.listed @> (CAST(:day AS date) - 1))
+      AND NOT EXISTS (SELECT FROM list_change told WHERE told.uscc = e.uscc
+                      AND told.recorded_on = :day AND told.from_day = :day)
     """  # noqa: S608  (our own SQL)
 )
 
@@ -52,7 +54,8 @@ async def daily(session: AsyncSession, day: date) -> None:
 
 
 async def tell_what_the_day_changes(session: AsyncSession, day: date) -> None:
-    """Announce every enterprise that comes on the list or goes off it today, with its cause."""
+    """Announce every enterprise that comes on the list or goes off it today, with its cause; but not what
+    was decided and told today already, before this work came to it."""
     usccs = (await session.execute(TURNING, {"day": day})).scalars().all()
     if usccs:
         await session.execute(CHANGE, {"day": day, "usccs": usccs})

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from services.roster.daily import tell_what_the_day_changes
 from services.roster.institution import Institution
 from shared.events import (
     CooperationCancelled,
@@ -55,6 +56,14 @@ async def test_r07_all_units_approve_and_the_case_is_the_document(town: Town) ->
     )
     told = await town.it.announced(EnterpriseListed)
     assert [(e.cause, e.document, e.from_day) for e in told] == [("qualification", case["number"], DAY)]
+
+
+async def test_r05_what_was_decided_and_told_before_the_day_s_work_came_is_not_told_again(town: Town) -> None:
+    case = await nominate(town)
+    await town.all_approve(f"/v1/nominations/{case['id']}")
+    async with town.it.running.database.transaction() as session:
+        await tell_what_the_day_changes(session, DAY)
+    assert len(await town.it.announced(EnterpriseListed)) == 1
 
 
 async def test_r07_r04_still_applies_to_a_nominated_enterprise(town: Town) -> None:
