@@ -13,10 +13,12 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from services import city, demo_data
 from services.gateway import first_account
@@ -259,19 +261,23 @@ def settle_memory() -> None:
 
 def _server(settings: Settings, app: FastAPI) -> uvicorn.Server:
     settle_memory()
-    config = uvicorn.Config(
+    return uvicorn.Server(
+        _listening(app, settings.host, settings.port, timeout_graceful_shutdown=5, backlog=512, http=Patience)
+    )
+
+
+def _listening(app: ASGIApp, host: str, port: int, **more: Any) -> uvicorn.Config:
+    """Who listens says nothing of itself, and logs as we do; lifespans are ours."""
+    return uvicorn.Config(
         app,
-        host=settings.host,
-        port=settings.port,
+        host=host,
+        port=port,
         lifespan="off",
         access_log=False,
         log_config=None,
         server_header=False,
-        timeout_graceful_shutdown=5,
-        backlog=512,
-        http=Patience,
+        **more,
     )
-    return uvicorn.Server(config)
 
 
 class _Beside(uvicorn.Server):
@@ -288,17 +294,8 @@ async def metrics_served(settings: Settings, metrics: Metrics) -> AsyncIterator[
     if not settings.metrics_port:
         yield
         return
-    config = uvicorn.Config(
-        metrics.app(),
-        host=settings.metrics_host,
-        port=settings.metrics_port,
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=1,
-    )
-    server = _Beside(config)
+    where = settings.metrics_host, settings.metrics_port
+    server = _Beside(_listening(metrics.app(), *where, timeout_graceful_shutdown=1))
     serving = await _started(server)
     try:
         yield

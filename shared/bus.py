@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 
@@ -24,6 +24,19 @@ class Outgoing:
     time: datetime
     trace: str | None
     data: bytes
+
+
+def members_of(row: Any) -> dict[str, Any]:
+    """The members of a record that stands as a row of an outbox or of the log."""
+    return {
+        "topic": row["topic"],
+        "key": row["key"],
+        "event_id": row["event_id"],
+        "type": row["type"],
+        "time": row["time"],
+        "trace": row["trace"],
+        "data": row["data"].encode(),
+    }
 
 
 @dataclass(frozen=True, slots=True)

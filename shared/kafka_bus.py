@@ -186,34 +186,28 @@ class KafkaBus:
         return subscription
 
     async def history(self, topics: Sequence[str]) -> AsyncIterator[list[Received]]:
-        consumer = AIOKafkaConsumer(**self.connection.options(), enable_auto_commit=False)
-        await consumer.start()
-        try:
-            partitions = [
-                TopicPartition(topic, number)
-                for topic, numbers in (await self._partitions(topics)).items()
-                for number in numbers
-            ]
-            begins, ends = (
-                await consumer.beginning_offsets(partitions),
-                await consumer.end_offsets(partitions),
-            )
+        async with self._reader(None) as consumer:
+            partitions = await self._partitions(topics)
+            begins = await consumer.beginning_offsets(partitions)
+            ends = await consumer.end_offsets(partitions)
             for partition in partitions:
                 if begins[partition] < ends[partition]:
                     consumer.assign([partition])
                     async for batch in _up_to(consumer, partition, begins[partition], ends[partition]):
                         yield [received(message) for message in batch]
-        finally:
-            await _stop(consumer)
 
-    async def _partitions(self, topics: Sequence[str]) -> dict[str, list[int]]:
+    async def _partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
         admin = AIOKafkaAdminClient(**self.connection.options())
         await admin.start()
         try:
             described = await admin.describe_topics(list(topics))
         finally:
             await admin.close()
-        return {told["topic"]: sorted(p["partition"] for p in told["partitions"]) for told in described}
+        return [
+            TopicPartition(told["topic"], number)
+            for told in described
+            for number in sorted(partition["partition"] for partition in told["partitions"])
+        ]
 
     async def bury(self, letter: DeadLetter) -> None:
         record = letter.record
@@ -230,9 +224,7 @@ class KafkaBus:
 
     async def dead_letters(self, topic: str) -> Sequence[DeadLetter]:
         partition = TopicPartition(topic + DEAD, 0)
-        consumer = AIOKafkaConsumer(**self.connection.options(), group_id=OPERATORS, enable_auto_commit=False)
-        await consumer.start()
-        try:
+        async with self._reader(OPERATORS) as consumer:
             consumer.assign([partition])
             dealt_with = await consumer.committed(partition) or 0
             return [
@@ -240,8 +232,6 @@ class KafkaBus:
                 async for batch in _from(consumer, partition, dealt_with)
                 for message in batch
             ]
-        finally:
-            await _stop(consumer)
 
     async def clear_dead_letters(self, topic: str, letters: Sequence[DeadLetter]) -> None:
         """The operators' group moves past these letters: they stay in the topic as history."""
@@ -249,9 +239,7 @@ class KafkaBus:
             return
         cleared = {(x.record.partition, x.record.offset, x.group) for x in letters}
         partition = TopicPartition(topic + DEAD, 0)
-        consumer = AIOKafkaConsumer(**self.connection.options(), group_id=OPERATORS, enable_auto_commit=False)
-        await consumer.start()
-        try:
+        async with self._reader(OPERATORS) as consumer:
             consumer.assign([partition])
             place = await consumer.committed(partition) or 0
             async for batch in _from(consumer, partition, place):
@@ -260,16 +248,10 @@ class KafkaBus:
                     if (letter.record.partition, letter.record.offset, letter.group) in cleared:
                         place = message.offset + 1
             await consumer.commit({partition: place})
-        finally:
-            await _stop(consumer)
 
     async def places(self, group: str, topics: Sequence[str]) -> Places:
         async with self._reader(group) as consumer:
-            partitions = [
-                TopicPartition(topic, number)
-                for topic, numbers in (await self._partitions(topics)).items()
-                for number in numbers
-            ]
+            partitions = await self._partitions(topics)
             consumer.assign(partitions)
             committed = {partition: await consumer.committed(partition) for partition in partitions}
         return {(p.topic, p.partition): offset for p, offset in committed.items() if offset is not None}
@@ -283,8 +265,8 @@ class KafkaBus:
             await consumer.commit(offsets)
 
     @asynccontextmanager
-    async def _reader(self, group: str) -> AsyncIterator[AIOKafkaConsumer]:
-        """Speaks for a group without joining it."""
+    async def _reader(self, group: str | None) -> AsyncIterator[AIOKafkaConsumer]:
+        """Reads what it is assigned, and speaks for the group, if any, without joining it."""
         consumer = AIOKafkaConsumer(**self.connection.options(), group_id=group, enable_auto_commit=False)
         await consumer.start()
         try:

@@ -21,7 +21,7 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared import crashpoints, tracing
-from shared.bus import Bus, Outgoing
+from shared.bus import Bus, Outgoing, members_of
 from shared.events import Event
 
 if TYPE_CHECKING:
@@ -158,22 +158,10 @@ class Relay:
         return []
 
     async def _send(self, rows: Sequence[Any]) -> None:
-        records = [_record(row) for row in rows]
+        records = [Outgoing(**members_of(row)) for row in rows]
         with _publishing(records):
             await self.bus.publish(records)
         crashpoints.reach("after_publish")
-
-
-def _record(row: Any) -> Outgoing:
-    return Outgoing(
-        topic=row["topic"],
-        key=row["key"],
-        event_id=row["event_id"],
-        type=row["type"],
-        time=row["time"],
-        trace=row["trace"],
-        data=row["data"].encode(),
-    )
 
 
 def _publishing(records: Sequence[Outgoing]) -> tracing.Part:

@@ -15,7 +15,7 @@ from typing import Any
 
 import asyncpg
 
-from shared.bus import DeadLetter, Outgoing, Place, Places, Received, Subscription
+from shared.bus import DeadLetter, Outgoing, Place, Places, Received, Subscription, members_of
 from shared.database import plain_url
 
 SCHEMA = """
@@ -78,17 +78,7 @@ CLEAR = "UPDATE dead_letter SET cleared_at = now() WHERE topic = $1 AND position
 
 
 def received(row: Any) -> Received:
-    return Received(
-        topic=row["topic"],
-        key=row["key"],
-        event_id=row["event_id"],
-        type=row["type"],
-        time=row["time"],
-        trace=row["trace"],
-        data=row["data"].encode(),
-        partition=0,
-        offset=row["position"],
-    )
+    return Received(**members_of(row), partition=0, offset=row["position"])
 
 
 class PostgresBus:
